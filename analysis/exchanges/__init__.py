@@ -1,0 +1,1 @@
+"""What was negotiated, one source a module."""

@@ -1,0 +1,1 @@
+"""Where bytes are kept: capture files, run directories, truth logs (pure file formats)."""

@@ -1,0 +1,1 @@
+"""Makes real RoCEv2 traffic and records it."""

@@ -1,0 +1,1 @@
+"""RDMA conversations written once as pyverbs code: each a function of one end's verbs."""

@@ -1,0 +1,1 @@
+"""Where the two ends run: network namespaces, loopback addresses, virtual machines."""

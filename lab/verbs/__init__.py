@@ -1,0 +1,1 @@
+"""The pyverbs-shaped API over the userspace engine."""

@@ -1,0 +1,1 @@
+"""What carries packets between engines: loopback in virtual time, faults, tap, UDP sockets."""
