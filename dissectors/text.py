@@ -1,0 +1,27 @@
+"""Field values in words: addresses, keys and flags as the field's tools write them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from ipaddress import IPv4Address, IPv6Address
+
+
+def hexadecimal(digits: int) -> Callable[[int], str]:
+    """A formatter like 0x00c0ffee with at least `digits` digits."""
+    return lambda value: f"0x{value:0{digits}x}"
+
+
+def mac(value: int) -> str:
+    """48-bit integer -> 52:54:00:00:00:01."""
+    return value.to_bytes(6, "big").hex(":")
+
+
+def ipv4(value: int) -> str:
+    """32-bit integer -> 10.77.0.1."""
+    return str(IPv4Address(value))
+
+
+def ipv6(value: bytes) -> str:
+    """16 bytes -> fe80::1, an IPv4-mapped address as ::ffff:10.77.0.1."""
+    address = IPv6Address(value)
+    return f"::ffff:{address.ipv4_mapped}" if address.ipv4_mapped else str(address)
