@@ -1,0 +1,149 @@
+"""The ladder diagram: what went between two ends, frame by frame."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from markupsafe import Markup
+
+from analysis.figures.palette import PAPER, Palette
+from analysis.templating import environment
+
+RUN = 4
+"""Like frames in a row beyond which only the first and the last are drawn."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One frame of the ladder.
+
+    `sender` is `a` or `b`; `kind` is tcp, tls, request, response, ack or nak; `owner` is the end
+    whose sequence `psn` belongs to; `mark` says why the frame matters, if it does.
+    """
+
+    frame: int
+    time_ns: int
+    sender: str
+    kind: str
+    label: str
+    detail: str = ""
+    psn: int | None = None
+    owner: str = ""
+    mark: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """A caption across the ladder: what begins here."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Frames that are not drawn: how many, and what they were."""
+
+    frames: int
+    what: str
+
+
+Rung = Step | Phase | Gap
+
+
+def elide(rungs: Sequence[Rung], limit: int) -> list[Rung]:
+    """At most about `limit` rungs: like frames in a row folded first, then the middle left out.
+
+    Every frame left out is counted in a Gap; marked frames are folded into no run.
+    """
+    folded = [rung for run in _runs(rungs) for rung in _fold(run)]
+    if len(folded) <= limit:
+        return folded
+    head = folded[: limit * 2 // 3]
+    tail = folded[len(folded) - limit // 3 :]
+    middle = folded[len(head) : len(folded) - len(tail)]
+    frames = sum(r.frames if isinstance(r, Gap) else isinstance(r, Step) for r in middle)
+    return [*head, Gap(frames, "frames in between"), *tail]
+
+
+def _runs(rungs: Sequence[Rung]) -> Iterator[list[Rung]]:
+    def likeness(numbered: tuple[int, Rung]) -> object:
+        number, rung = numbered
+        if isinstance(rung, Step) and not rung.mark:
+            return rung.sender, rung.kind, rung.label
+        return number
+
+    for _, run in groupby(enumerate(rungs), key=likeness):
+        yield [rung for _, rung in run]
+
+
+def _fold(run: list[Rung]) -> list[Rung]:
+    if len(run) < RUN:
+        return run
+    first, *between, last = run
+    assert isinstance(first, Step)
+    return [first, Gap(len(between), f"more {first.label}"), last]
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where things stand, in SVG units (pixels at scale 1)."""
+
+    width: int
+    left: int
+    right: int
+    font: float
+    row: int
+    columns: bool
+    """Whether there is room for the time and frame columns."""
+
+    @property
+    def middle(self) -> float:
+        return (self.left + self.right) / 2
+
+
+WIDE = Layout(width=880, left=150, right=800, font=13, row=32, columns=True)
+NARROW = Layout(width=340, left=10, right=330, font=10.5, row=30, columns=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A rung and the height its line is drawn at."""
+
+    kind: str
+    y: int
+    rung: Rung
+    since_ms: float | None = None
+
+
+def draw(
+    rungs: Sequence[Rung],
+    names: tuple[str, str],
+    layout: Layout = WIDE,
+    palette: Palette = PAPER,
+    *,
+    title: str = "Ladder diagram",
+    standalone: bool = False,
+) -> Markup:
+    """The ladder as SVG. `names` are the captions of ends A and B."""
+    start = next((rung.time_ns for rung in rungs if isinstance(rung, Step)), 0)
+    placed = []
+    y = 3 * layout.row
+    for rung in rungs:
+        y += layout.row // 2 if isinstance(rung, Phase) else 0
+        since = (rung.time_ns - start) / 1e6 if isinstance(rung, Step) else None
+        placed.append(Placed(type(rung).__name__.lower(), y, rung, since))
+        y += layout.row
+    template = environment().get_template("figures/ladder.svg.j2")
+    svg = template.render(
+        placed=placed,
+        names=names,
+        layout=layout,
+        colours=palette,
+        title=title,
+        height=y,
+        bottom=y - layout.row // 2,
+        standalone=standalone,
+    )
+    return Markup(svg)

@@ -1,0 +1,73 @@
+"""Ladder and PSN charts of one connection as the page needs them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import vl_convert
+from markupsafe import Markup
+
+from analysis.figures import ladder, psn_time
+from analysis.figures.palette import PAGE
+from analysis.figures.sightings import Sighting, points
+from analysis.report.view import ChartView, LadderView, LegendView
+from analysis.templating import hex24
+
+RUNGS = 90
+"""Rungs of a ladder on the page."""
+
+LEGENDS = {
+    "request": "request from {owner}",
+    "sent again": "request sent again",
+    "response": "READ response or atomic result from {other}",
+    "ack": "acknowledgement from {other}",
+    "nak": "NAK from {other}",
+}
+
+
+def ladder_view(rungs: Sequence[ladder.Rung], names: tuple[str, str], title: str) -> LadderView:
+    """The ladder for the page; `names` are the captions of A and B."""
+    shown = ladder.elide(rungs, RUNGS)
+    drawn = sum(isinstance(rung, ladder.Step) for rung in shown)
+    all_of = sum(isinstance(rung, ladder.Step) for rung in rungs)
+    caption = f"All {all_of} frames of the connection."
+    if drawn < all_of:
+        caption = f"{drawn} of the connection's {all_of} frames; lines in italics count the others."
+    wide, narrow = (
+        ladder.draw(shown, names, layout, PAGE, title=title)
+        for layout in (ladder.WIDE, ladder.NARROW)
+    )
+    return LadderView(wide, narrow, caption)
+
+
+def chart_view(name: str, sightings: Sequence[Sighting], owner: str, base: int) -> ChartView | None:
+    """The chart of end `owner`'s sequence counted from `base`; None where it has no packet."""
+    sequence = points(sightings, owner, base)
+    if not sequence:
+        return None
+    shown = psn_time.thin(sequence)
+    made = psn_time.chart(shown, base, owner, PAGE, width="container")
+    fixed = psn_time.chart(shown, base, owner, PAGE)
+    spec = vl_convert.vegalite_to_vega(made.to_dict())
+    svg = vl_convert.vegalite_to_svg(fixed.to_dict())
+    kinds = [kind for kind in psn_time.SHAPES if any(point.kind == kind for point in shown)]
+    caption = f"Heights are PSNs, counted from {hex24(base)}."
+    if len(shown) < len(sequence):
+        caption += f" {len(shown):,} of {len(sequence):,} packets are drawn, evenly chosen; every "
+        caption += "NAK and repeated request is among them."
+    return ChartView(
+        f"{name}-{owner}",
+        owner,
+        Markup(svg),
+        spec,
+        [_legend(kind, owner) for kind in kinds],
+        caption,
+    )
+
+
+def _legend(kind: str, owner: str) -> LegendView:
+    other = {"a": "B", "b": "A"}[owner]
+    stroke = psn_time.colour(kind, owner, PAGE)
+    fill = stroke if kind == "request" else PAGE.paper
+    name = LEGENDS[kind].format(owner=owner.upper(), other=other)
+    return LegendView(name, psn_time.PATHS[kind], fill, stroke)
