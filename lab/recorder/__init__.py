@@ -1,0 +1,1 @@
+"""Records what two hosts say to each other."""

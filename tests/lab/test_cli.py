@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.requires import tool
+
+ROCELAB = [sys.executable, "-m", "lab.cli"]
+HEAVY = {"numpy", "numba", "polars", "pyarrow", "altair", "scipy", "scapy", "pyshark", "jinja2"}
+
+
+def rocelab(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*ROCELAB, *words], capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def test_help_names_every_command() -> None:
+    done = rocelab("--help")
+    assert done.returncode == 0
+    for command in ("doctor", "passes", "report", "scenarios", "verify"):
+        assert command in done.stdout
+
+
+def test_help_loads_nothing_heavy() -> None:
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", *ROCELAB[1:], "--help"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    lines = done.stderr.splitlines()
+    loaded = {line.rsplit("|", 1)[1].strip().split(".")[0] for line in lines if "|" in line}
+    assert "cyclopts" in loaded
+    assert not loaded & (HEAVY | {"analysis", "captures", "pyroute2"})
+
+
+def test_help_is_quick() -> None:
+    """At most 0.25 s more than an interpreter that does nothing (best of three of each)."""
+
+    def best(*command: str) -> float:
+        times = []
+        for _ in range(3):
+            begun = time.perf_counter()
+            subprocess.run([sys.executable, *command], capture_output=True, check=True)
+            times.append(time.perf_counter() - begun)
+        return min(times)
+
+    assert best("-m", "lab.cli", "--help") - best("-c", "pass") < 0.25
+
+
+@pytest.mark.parametrize(
+    "words", [["scenarios", "nope"], ["doctor", "--nope"], ["scenarios", "a", "b"]]
+)
+def test_a_usage_error_ends_in_2(words: list[str]) -> None:
+    done = rocelab(*words)
+    assert done.returncode == 2
+    assert "nope" in done.stderr or "b" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_scenarios() -> None:
+    assert "secure-flow" in rocelab("scenarios").stdout
+    page = rocelab("scenarios", "secure-flow").stdout
+    assert "What to look at" in page
+    assert "rocelab run secure-flow" in page
+
+
+def test_doctor_tries_everything() -> None:
+    tool("tcpdump", "tshark")
+    done = rocelab("doctor", "--json")
+    assert done.returncode == 0
+    report = json.loads(done.stdout)
+    assert report["schema"] == 1
+    checks = {(check["area"], check["name"]): check for check in report["checks"]}
+    assert checks["hosts", "loopback"]["works"]
+    assert checks["capture", "tap"]["works"]
+    assert checks["backend", "userspace"]["works"]
+    assert checks["witness", "tshark"]["works"]
+    assert checks["hosts", report["hosts"]]["works"]
+    assert checks["capture", report["capture"]]["works"]
+    for check in report["checks"]:
+        assert bool(check["mend"]) is not check["works"]
+
+
+def test_doctor_for_people() -> None:
+    done = rocelab("doctor")
+    assert done.returncode == 0
+    assert "A run here uses" in done.stdout
+    assert "Traceback" not in done.stderr
+
+
+def test_output_into_a_pipe_nobody_reads() -> None:
+    shell = f"{sys.executable} -m lab.cli scenarios secure-flow; echo status $? >&2"
+    done = subprocess.run(
+        ["bash", "-c", f"({shell}) | true"], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert "Traceback" not in done.stderr
+    assert "BrokenPipe" not in done.stderr

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lab.scenario import FOLDER, Defaults, Scenario, ScenarioError, load, names
+
+GOOD = """
+name = "mine"
+title = "Mine"
+flow = "secure_flow"
+teaches = "something"
+on_the_wire = "something"
+look_at = "something"
+"""
+
+
+@pytest.mark.parametrize("name", names())
+def test_every_scenario_loads_and_is_named_as_its_file(name: str) -> None:
+    scenario = load(name)
+    assert scenario.name == name
+    assert load(str(FOLDER / f"{name}.toml")) == scenario
+
+
+def test_a_file_of_ones_own(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(GOOD + "[defaults]\nfamily = 6\nmtu = 4096\n")
+    assert load(str(path)) == Scenario(
+        name="mine",
+        title="Mine",
+        flow="secure_flow",
+        teaches="something",
+        on_the_wire="something",
+        look_at="something",
+        defaults=Defaults(clients=1, family=6, mtu=4096),
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (GOOD + "extra = 1\n", "expected only the keys .* found extra"),
+        (GOOD.replace('flow = "secure_flow"\n', ""), "expected the keys flow"),
+        (GOOD.replace('"Mine"', "7"), "title: expected text; found 7"),
+        (GOOD.replace('"Mine"', '" "'), "title: expected text"),
+        (GOOD + "defaults = 3\n", "defaults: expected a table; found 3"),
+        (GOOD + "[defaults]\nmtu = 1500\n", "mtu: expected 256, 512, 1024, 2048, 4096; found 1500"),
+        (GOOD + "[defaults]\nmtu = '1024'\n", "mtu: expected .* found '1024'"),
+        (GOOD + "[defaults]\nclients = true\n", "clients: expected 1 to 10000; found True"),
+        (GOOD + "[defaults]\nclients = 0\n", "clients: expected 1 to 10000; found 0"),
+        (GOOD + "[defaults]\nfamily = 5\n", "family: expected 4, 6; found 5"),
+        (GOOD + "[defaults]\nmtus = 1024\n", "expected only the keys clients, family, mtu"),
+        ("name = ", "expected TOML"),
+    ],
+)
+def test_what_is_wrong_is_named(text: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "bad.toml"
+    path.write_text(text)
+    with pytest.raises(ScenarioError, match=message) as caught:
+        load(str(path))
+    assert str(path) in str(caught.value)
+
+
+def test_bytes_that_are_no_text(tmp_path: Path) -> None:
+    path = tmp_path / "bad.toml"
+    path.write_bytes(b"\xff\xfe\x00name")
+    with pytest.raises(ScenarioError, match="expected TOML in UTF-8"):
+        load(str(path))
+
+
+@pytest.mark.parametrize("name", ["nope", "../secure-flow", "missing.toml", ""])
+def test_what_is_no_scenario(name: str) -> None:
+    with pytest.raises(ScenarioError):
+        load(name)
