@@ -1,0 +1,133 @@
+"""A device: queue pairs and memory behind one door for datagrams, work and time."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from heapq import heappop, heappush
+
+from dissectors.opcode import Opcode
+from dissectors.udp import ROCE_PORT
+from lab.engine.burst import Burst
+from lab.engine.decode import Refused, decode
+from lab.engine.encode import encode
+from lab.engine.events import AsyncEvent, AsyncKind, Decision, Log, new_counters
+from lab.engine.memory import Memory
+from lab.engine.qp import QueuePair
+from lab.engine.queues import CompletionQueue
+
+
+class Device:
+    """Sans-IO: the caller brings datagrams (`receive`) and time (`handle_timer` at `next_timer`),
+    and sends what `transmit` gives after either, and after posting work.
+
+    `burst` is how many datagrams leave in one send: above 1 the wire must use UDP_SEGMENT, which
+    numbers them (the ICRC covers that). Times are integer nanoseconds of any monotonic clock. Not
+    for several threads at once.
+    """
+
+    def __init__(
+        self, source_port: int = ROCE_PORT, log: Log | None = None, burst: int = 1
+    ) -> None:
+        self.source_port = source_port
+        self.burst = burst
+        self.memory = Memory()
+        self.counters = new_counters()
+        self.events: deque[AsyncEvent] = deque()
+        self._log = log
+        self._queue_pairs: dict[int, QueuePair] = {}
+        self._ready: dict[int, QueuePair] = {}
+        self._timers: list[tuple[int, int]] = []
+        self._scheduled: dict[int, int] = {}
+
+    def __contains__(self, number: int) -> bool:
+        return number in self._queue_pairs
+
+    def __len__(self) -> int:
+        return len(self._queue_pairs)
+
+    def add(self, qp: QueuePair) -> None:
+        """Deliver to `qp` what is addressed to its number; ValueError where that is taken."""
+        if qp.number in self._queue_pairs:
+            raise ValueError(f"queue pair {qp.number} exists")
+        self._queue_pairs[qp.number] = qp
+
+    def remove(self, qp: QueuePair) -> None:
+        """Forget `qp`."""
+        del self._queue_pairs[qp.number]
+        self._ready.pop(qp.number, None)
+
+    def wake(self, qp: QueuePair) -> None:
+        """`qp` may have something to send."""
+        self._ready[qp.number] = qp
+
+    def receive(self, burst: Burst, now: int) -> None:
+        """Take datagrams that arrived for this device's address."""
+        self.counters["rcvd_pkts"] += len(burst)
+        for found in decode(burst):
+            if isinstance(found, Refused):
+                self.counters[found.counter] += 1
+                self.tell(now, "refused", 0, {"why": found.reason})
+                continue
+            qp = self._queue_pairs.get(found.bth.dest_qp)
+            if qp is None:
+                self.counters["rcvd_unknown_qp"] += len(found)
+            elif found.first is not Opcode.CNP:
+                qp.receive(found, now)
+
+    def transmit(self, now: int) -> Iterator[Burst]:
+        """What is to be sent now, queue pairs taking turns train by train."""
+        turns = deque((qp, qp.trains(now)) for qp in self._ready.values())
+        self._ready.clear()
+        while turns:
+            qp, trains = turns.popleft()
+            train = next(trains, None)
+            if train is None:
+                self._schedule(qp)
+                continue
+            turns.append((qp, trains))
+            for burst in encode(train, self.source_port, self.burst):
+                self.counters["sent_pkts"] += len(burst)
+                yield burst
+
+    def _schedule(self, qp: QueuePair) -> None:
+        """One heap entry for each queue pair, not later than its deadline."""
+        deadline, held = qp.deadline, self._scheduled.get(qp.number)
+        if deadline is not None and (held is None or deadline < held):
+            self._scheduled[qp.number] = deadline
+            heappush(self._timers, (deadline, qp.number))
+
+    def next_timer(self) -> int | None:
+        """When (ns) to call `handle_timer`; None where nothing waits."""
+        while self._timers:
+            when, number = self._timers[0]
+            if self._scheduled.get(number) == when:
+                qp = self._queue_pairs.get(number)
+                if qp is not None and qp.deadline is not None and qp.deadline <= when:
+                    return when
+                del self._scheduled[number]
+                if qp is not None:
+                    self._schedule(qp)
+            if self._timers[0] == (when, number):
+                heappop(self._timers)
+        return None
+
+    def handle_timer(self, now: int) -> None:
+        """Let time pass until `now`."""
+        while (when := self.next_timer()) is not None and when <= now:
+            _, number = heappop(self._timers)
+            del self._scheduled[number]
+            self._queue_pairs[number].handle_timer(now)
+
+    def raise_event(self, kind: AsyncKind, number: int) -> None:
+        self.events.append(AsyncEvent(kind, number))
+
+    def overrun(self, cq: CompletionQueue) -> None:
+        """A completion found no room: every queue pair of that CQ is beyond use."""
+        for qp in self._queue_pairs.values():
+            if cq in (qp.send_cq, qp.receive_cq):
+                self.raise_event(AsyncKind.CQ_ERR, qp.number)
+
+    def tell(self, now: int, event: str, qpn: int, data: dict[str, int | str]) -> None:
+        if self._log is not None:
+            self._log(Decision(now, event, qpn, data))

@@ -1,0 +1,350 @@
+"""A queue pair: its state and attributes, and its requester, completer and responder."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dissectors.opcode import Opcode
+from lab.engine.burst import Path
+from lab.engine.completer import Completer
+from lab.engine.decode import Run
+from lab.engine.errors import VerbError
+from lab.engine.events import AsyncKind
+from lab.engine.memory import Access
+from lab.engine.queues import CompletionQueue, ReceiveQueue
+from lab.engine.requester import COMPLETES_AS, WINDOW, Request, Requester
+from lab.engine.responder import Responder
+from lab.engine.segment import SHAPES, Train
+from lab.engine.states import Attr, QPState, QPType, refusal
+from lab.engine.work import (
+    Completion,
+    ReceiveWork,
+    SendFlag,
+    SendWork,
+    WCOpcode,
+    WCStatus,
+    WROpcode,
+)
+
+if TYPE_CHECKING:
+    from lab.engine.device import Device
+
+MAX_MESSAGE = 1 << 31
+
+
+@dataclass(slots=True)
+class Attributes:
+    """What modify sets, in the units of the wire: `path_mtu` in bytes, the times as their codes."""
+
+    access: Access = Access.NONE
+    p_key: int = 0xFFFF
+    port: int = 1
+    qkey: int = 0
+    path: Path | None = None
+    path_mtu: int = 1024
+    dest_qp: int = 0
+    rq_psn: int = 0
+    sq_psn: int = 0
+    max_rd_atomic: int = 0
+    max_dest_rd_atomic: int = 0
+    min_rnr_timer: int = 0
+    timeout: int = 0
+    retry_cnt: int = 0
+    rnr_retry: int = 0
+
+
+FIELDS = {
+    Attr.ACCESS_FLAGS: "access",
+    Attr.PKEY_INDEX: "p_key",
+    Attr.PORT: "port",
+    Attr.QKEY: "qkey",
+    Attr.AV: "path",
+    Attr.PATH_MTU: "path_mtu",
+    Attr.DEST_QPN: "dest_qp",
+    Attr.RQ_PSN: "rq_psn",
+    Attr.SQ_PSN: "sq_psn",
+    Attr.MAX_QP_RD_ATOMIC: "max_rd_atomic",
+    Attr.MAX_DEST_RD_ATOMIC: "max_dest_rd_atomic",
+    Attr.MIN_RNR_TIMER: "min_rnr_timer",
+    Attr.TIMEOUT: "timeout",
+    Attr.RETRY_CNT: "retry_cnt",
+    Attr.RNR_RETRY: "rnr_retry",
+}
+
+RECEIVING = {QPState.RTR, QPState.RTS, QPState.SQD, QPState.SQE}
+SENDING = {QPState.RTS, QPState.SQD}
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """How much work a queue pair holds."""
+
+    max_send_wr: int
+    max_recv_wr: int
+    max_send_sge: int
+    max_recv_sge: int
+    max_inline: int = 0
+
+
+class QueuePair:
+    """One end of a connection (RC, UC), or an end for datagrams (UD).
+
+    `receives` is its own receive queue or a shared one; `signal_all` completes unsignalled sends
+    too.
+    """
+
+    def __init__(  # noqa: PLR0917
+        self,
+        device: Device,
+        number: int,
+        kind: QPType,
+        domain: int,
+        send_cq: CompletionQueue,
+        receive_cq: CompletionQueue,
+        receives: ReceiveQueue,
+        capacity: Capacity,
+        *,
+        signal_all: bool = False,
+    ) -> None:
+        self.device = device
+        self.number = number
+        self.kind = kind
+        self.domain = domain
+        self.send_cq = send_cq
+        self.receive_cq = receive_cq
+        self.receives = receives
+        self.capacity = capacity
+        self.signal_all = signal_all
+        self.window = WINDOW
+        self.state = QPState.RESET
+        self.attributes = Attributes()
+        self.requester = Requester(self)
+        self.completer = Completer(self)
+        self.responder = Responder(self)
+
+    def modify(self, values: Attributes, named: Attr, end: QPState, now: int) -> None:
+        """Take the `named` of `values` and go to state `end`; VerbError where the state table
+        forbids it.
+        """
+        if reason := refusal(self.kind, self.state, end, named & ~Attr.STATE):
+            raise VerbError(errno.EINVAL, reason)
+        taken = {field: getattr(values, field) for attr, field in FIELDS.items() if attr & named}
+        for name, value in taken.items():
+            setattr(self.attributes, name, value)
+        start = self.state
+        self.log(now, "qp_state", **{"from": start.name, "to": end.name})
+        if end is QPState.ERR:
+            self.responder.replies.clear()
+            self._stop(now)
+            return
+        self.state = end
+        if end is QPState.RESET:
+            self._reset()
+        elif (start, end) == (QPState.INIT, QPState.RTR):
+            self.responder.reset(self.attributes.rq_psn)
+        elif (start, end) == (QPState.RTR, QPState.RTS):
+            self.requester.reset(self.attributes.sq_psn)
+            self.completer.reset()
+        elif end is QPState.SQD and self.requester.idle:
+            self.device.raise_event(AsyncKind.SQ_DRAINED, self.number)
+
+    def _reset(self) -> None:
+        self.attributes = Attributes()
+        self.requester.reset(0)
+        self.completer.reset()
+        self.responder.reset(0)
+        if not self.receives.shared:
+            self.receives.drain()
+        for cq in (self.send_cq, self.receive_cq):
+            cq.forget(self.number)
+
+    def post_send(self, work: SendWork) -> None:
+        """Queue `work`; VerbError where it cannot be."""
+        if self.state not in SENDING | {QPState.SQE, QPState.ERR}:
+            raise VerbError(errno.EINVAL, f"a send posted in state {self.state.name}, not RTS")
+        if len(self.requester.queue) >= self.capacity.max_send_wr:
+            raise VerbError(
+                errno.ENOMEM, f"all {self.capacity.max_send_wr} send requests are outstanding"
+            )
+        if len(work.sges) > self.capacity.max_send_sge:
+            raise VerbError(
+                errno.EINVAL, f"{len(work.sges)} SGEs, {self.capacity.max_send_sge} are allowed"
+            )
+        if work.opcode is not WROpcode.LOCAL_INV and (self.kind, work.opcode) not in SHAPES:
+            raise VerbError(errno.EINVAL, f"{self.kind.name} does not carry {work.opcode.name}")
+        if work.inline is not None and len(work.inline) > self.capacity.max_inline:
+            raise VerbError(
+                errno.EINVAL,
+                f"{len(work.inline)} bytes inline, {self.capacity.max_inline} are allowed",
+            )
+        limit = self.attributes.path_mtu if self.kind is QPType.UD else MAX_MESSAGE
+        if work.length > limit:
+            raise VerbError(errno.EINVAL, f"{work.length} bytes, a message holds {limit}")
+        self.requester.post(work)
+        if self.state in {QPState.SQE, QPState.ERR}:
+            self._flush_sends()
+        else:
+            self.device.wake(self)
+
+    def post_receive(self, work: ReceiveWork) -> None:
+        """Queue `work`; VerbError where it cannot be."""
+        if self.receives.shared:
+            raise VerbError(errno.EINVAL, "this queue pair receives from a shared receive queue")
+        if self.state is QPState.RESET:
+            raise VerbError(errno.EINVAL, "a receive posted in state RESET")
+        self.receives.post(work)
+        if self.state is QPState.ERR:
+            self._flush_receives()
+
+    def receive(self, run: Run, now: int) -> None:
+        """Take what arrived for this queue pair, if it is from its peer and it is in a state to."""
+        if not self._admits(run):
+            self.device.counters["rcvd_not_for_qp"] += len(run)
+        elif run.first.is_request:
+            self.responder.receive(run, now)
+        elif self.state in SENDING:
+            self.completer.receive(run, now)
+            if self.state is QPState.SQD and self.requester.idle:
+                self.device.raise_event(AsyncKind.SQ_DRAINED, self.number)
+        if self.state is not QPState.RESET:
+            self.device.wake(self)
+
+    def _admits(self, run: Run) -> bool:
+        own = self.attributes
+        from_peer = self.kind is QPType.UD or (
+            own.path is not None and run.path.source == own.path.destination
+        )
+        return (
+            self.state in RECEIVING
+            and run.first.transport == self.kind.name
+            and from_peer
+            and (run.bth.p_key ^ own.p_key) & 0x7FFF == 0
+        )
+
+    def trains(self, now: int) -> Iterator[Train]:
+        """What may be sent now: replies before requests."""
+        yield from self.responder.replies.trains(now)
+        if self.state in SENDING:
+            for train in self.requester.trains(now):
+                if self.kind is QPType.RC:
+                    self.completer.sent(now)
+                yield train
+
+    def train(
+        self,
+        opcodes: tuple[Opcode, ...],
+        first_psn: int,
+        work: SendWork | None = None,
+        *,
+        payload: memoryview | bytes = b"",
+        head: bytes = b"",
+        tail: bytes = b"",
+        ack_req: bool = False,
+        solicited: bool = False,
+    ) -> Train:
+        """A train to the peer, or for a datagram to where `work` says."""
+        own = self.attributes
+        datagram = work is not None and work.path is not None
+        path = work.path if datagram and work else own.path
+        assert path is not None
+        return Train(
+            path=path,
+            dest_qp=work.remote_qpn if datagram and work else own.dest_qp,
+            first_psn=first_psn,
+            opcodes=opcodes,
+            payload=payload,
+            path_mtu=own.path_mtu,
+            head=head,
+            tail=tail,
+            ack_req=ack_req,
+            solicited=solicited,
+            p_key=own.p_key,
+        )
+
+    @property
+    def deadline(self) -> int | None:
+        """When (ns) `handle_timer` has something to do."""
+        if self.state not in SENDING:
+            return None
+        return self.requester.resume_at or self.completer.deadline
+
+    def handle_timer(self, now: int) -> None:
+        """A deadline has passed."""
+        if self.state in SENDING:
+            self.completer.handle_timer(now)
+            self.device.wake(self)
+
+    def complete_send(self, request: Request, status: WCStatus, now: int) -> None:
+        """Report a request that is done: a failed one always, a good one where that
+        was asked for.
+        """
+        work = request.work
+        self.device.counters["rdma_sends"] += 1
+        if status is WCStatus.SUCCESS and not (self.signal_all or work.flags & SendFlag.SIGNALED):
+            return
+        completion = Completion(
+            work.wr_id, status, COMPLETES_AS[work.opcode], self.number, byte_length=request.length
+        )
+        self._push(self.send_cq, completion)
+
+    def complete_receive(self, completion: Completion) -> None:
+        """Report a receive."""
+        self.device.counters["rdma_recvs"] += 1
+        self._push(self.receive_cq, completion)
+
+    def _push(self, cq: CompletionQueue, completion: Completion) -> None:
+        if not cq.push(completion):
+            self.device.overrun(cq)
+
+    def fail_send(self, status: WCStatus, reason: str, now: int) -> None:
+        """The oldest request fails, and the queue pair with it."""
+        self.log(now, "send_failed", status=status.name, why=reason)
+        self.complete_send(self.requester.retire(), status, now)
+        self.fail(reason, now)
+
+    def fail(self, reason: str, now: int) -> None:
+        """Stop: to ERR, everything posted is flushed. Replies owed still go out."""
+        if self.state is QPState.ERR:
+            return
+        self.log(now, "qp_state", **{"from": self.state.name, "to": "ERR", "why": reason})
+        self._stop(now)
+
+    def _stop(self, now: int) -> None:
+        self.state = QPState.ERR
+        message, self.responder.message = self.responder.message, None
+        if message is not None and message.work is not None:
+            self._flush_receive(message.work)
+        self._flush_sends()
+        self._flush_receives()
+        self.completer.deadline = None
+        self.requester.resume_at = None
+        if self.receives.shared:
+            self.device.raise_event(AsyncKind.QP_LAST_WQE_REACHED, self.number)
+
+    def _flush_sends(self) -> None:
+        requester = self.requester
+        while requester.queue:
+            work = requester.queue.popleft().work
+            completion = Completion(
+                work.wr_id, WCStatus.WR_FLUSH_ERR, COMPLETES_AS[work.opcode], self.number
+            )
+            self._push(self.send_cq, completion)
+        requester.cursor = 0
+
+    def _flush_receives(self) -> None:
+        if not self.receives.shared:
+            for work in self.receives.drain():
+                self._flush_receive(work)
+
+    def _flush_receive(self, work: ReceiveWork) -> None:
+        self._push(
+            self.receive_cq,
+            Completion(work.wr_id, WCStatus.WR_FLUSH_ERR, WCOpcode.RECV, self.number),
+        )
+
+    def log(self, now: int, event: str, **data: int | str) -> None:
+        """Tell the device's log of a decision."""
+        self.device.tell(now, event, self.number, data)

@@ -1,0 +1,99 @@
+"""Where verbs come from: the userspace transport, or the kernel's through pyverbs. The same names
+from either.
+
+    verbs = load("userspace", addresses=["10.0.0.1"])
+    with verbs.Context(name="roce_0") as ctx, verbs.PD(ctx) as pd: ...
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from types import SimpleNamespace
+from typing import Any
+
+# Module -> the names a flow may use of it.
+NAMES = {
+    "device": ("Context", "get_device_list"),
+    "pd": ("PD",),
+    "mr": ("MR",),
+    "cq": ("CQ", "CompChannel", "WC", "cqe_status_to_str", "cqe_opcode_to_str"),
+    "qp": ("QP", "QPAttr", "QPCap", "QPInitAttr"),
+    "srq": ("SRQ", "SrqAttr", "SrqInitAttr"),
+    "wr": ("SGE", "RecvWR", "SendWR"),
+    "addr": ("AH", "AHAttr", "GID", "GRH", "GlobalRoute"),
+    "pyverbs_error": ("PyverbsError", "PyverbsRDMAError", "PyverbsUserError"),
+}
+
+
+def load(provider: str, **options: Any) -> SimpleNamespace:
+    """A namespace with the classes of `NAMES` and every constant of libibverbs' enumerations
+    (`IBV_...`).
+
+    "userspace" takes `addresses` and what `userspace` below takes; "kernel" takes nothing.
+    Raises ValueError for another provider, ImportError where pyverbs is not installed.
+    """
+    if provider not in PROVIDERS:
+        raise ValueError(f"provider {provider!r}, expected one of {', '.join(PROVIDERS)}")
+    return PROVIDERS[provider](**options)
+
+
+def kernel() -> SimpleNamespace:
+    """The real pyverbs; its device list is the kernel's."""
+    modules = map(_try_import, ("pyverbs.libibverbs_enums", "pyverbs.enums"))
+    enums = next(filter(None, modules), None)
+    if enums is None:
+        raise ImportError("the kernel provider needs pyverbs (Debian: python3-pyverbs)")
+    return _namespace("pyverbs", enums)
+
+
+def userspace(
+    addresses: Sequence[str],
+    *,
+    names: Sequence[str] | None = None,
+    stack: Callable[[Any], Any] | None = None,
+    random: Any = None,
+    log: Callable[[Any], None] | None = None,
+) -> SimpleNamespace:
+    """The engine over UDP: device `roce_<n>` (or `names[n]`) is `addresses[n]`, port 4791.
+
+    `stack` wraps a device's UDP wire in others (tap, faults); `random` draws queue-pair numbers and
+    keys (default: numbers count from 17, keys from the system); `log` takes each Decision of the
+    engine.
+    """
+    adapter = import_module("lab.verbs.adapter")
+    devices = import_module("lab.verbs.devices")
+    names = names or [f"roce_{index}" for index in range(len(addresses))]
+    options = {"random": random, "log": log} | ({"stack": stack} if stack else {})
+
+    def starter(address: str) -> Callable[[], Any]:
+        return lambda: adapter.Adapter(address, **options)
+
+    listed = devices.Devices(
+        {name: starter(address) for name, address in zip(names, addresses, strict=True)}
+    )
+    verbs = _namespace("lab.verbs", import_module("lab.verbs.libibverbs_enums"))
+    verbs.Context = type("Context", (verbs.Context,), {"devices": listed})
+    verbs.get_device_list = lambda: import_module("lab.verbs.device").get_device_list(listed)
+    return verbs
+
+
+def _namespace(package: str, enums: Any) -> SimpleNamespace:
+    found = SimpleNamespace(
+        **{name: value for name, value in vars(enums).items() if name.startswith(("IBV_", "ibv_"))}
+    )
+    for module, names in NAMES.items():
+        loaded = import_module(f"{package}.{module}")
+        for name in names:
+            setattr(found, name, getattr(loaded, name))
+    return found
+
+
+def _try_import(module: str) -> Any:
+    try:
+        return import_module(module)
+    except ImportError:
+        return None
+
+
+PROVIDERS: dict[str, Callable[..., SimpleNamespace]] = {"userspace": userspace, "kernel": kernel}

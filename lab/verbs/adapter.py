@@ -1,0 +1,150 @@
+"""A device at work: the engine, its wire, one lock, and one thread that receives and keeps time."""
+
+from __future__ import annotations
+
+import os
+import select
+import threading
+import time
+from collections.abc import Callable
+from random import Random
+from secrets import SystemRandom
+from typing import Protocol
+
+from lab.engine.device import Device
+from lab.engine.errors import VerbError
+from lab.engine.events import Log
+from lab.wire.udp import UdpWire
+from lab.wire.wire import Wire
+
+FIRST_QPN = 17
+"""Where rxe begins to number, too."""
+LAST_QPN = 0xFFFFFE
+_NAP_NS = 1_000_000
+"""Waits shorter than poll's millisecond are slept in pieces."""
+
+
+class Socket(Protocol):
+    """What the adapter needs of the wire at the bottom of the stack."""
+
+    def fileno(self) -> int: ...
+    def close(self) -> None: ...
+
+
+class Adapter:
+    """The running form of a device, shared by the Contexts that have it open.
+
+    `stack` puts wires (tap, faults) on top of the UDP wire. Whoever touches `device` holds `lock`
+    and calls `flush` before letting go. Raises OSError where the address cannot be bound.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        *,
+        stack: Callable[[Wire], Wire] = lambda wire: wire,
+        random: Random | None = None,
+        log: Log | None = None,
+    ) -> None:
+        udp = UdpWire(address)
+        self._socket: Socket = udp
+        self.addresses = (udp.address.packed,)
+        self._wire = stack(udp)
+        self.device = Device(log=log)
+        self.lock = threading.RLock()
+        self._keys = random or SystemRandom()
+        self._random_qpns = random is not None
+        self._next_qpn = FIRST_QPN
+        self._wakeup = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._planned: int | None = None
+        self._closing = False
+        self._thread = threading.Thread(target=self._run, name=f"roce {address}", daemon=True)
+        self._thread.start()
+
+    def address(self, sgid_index: int) -> bytes:
+        """The IP address of a GID; VerbError where the index has none."""
+        if not 0 <= sgid_index < len(self.addresses):
+            raise VerbError(22, f"GID index {sgid_index}, there are {len(self.addresses)}")
+        return self.addresses[sgid_index]
+
+    def new_qpn(self) -> int:
+        """A number no queue pair has: counted up, or drawn where a generator was given."""
+        while True:
+            if self._random_qpns:
+                number = self._keys.randint(FIRST_QPN, LAST_QPN)
+            else:
+                number = self._next_qpn
+                self._next_qpn = FIRST_QPN if number == LAST_QPN else number + 1
+            if number not in self.device:
+                return number
+
+    def new_key(self) -> int:
+        """A memory key that is not in use and not 0."""
+        while True:
+            key = self._keys.getrandbits(32)
+            if key and key not in self.device.memory:
+                return key
+
+    @staticmethod
+    def now() -> int:
+        """The engine's clock, ns."""
+        return time.monotonic_ns()
+
+    def flush(self) -> None:
+        """Send what the engine has to send; wake the thread if it would sleep past
+        a new deadline.
+        """
+        now = self.now()
+        sent = True
+        while sent:
+            sent = False
+            for burst in self.device.transmit(now):
+                sent = True
+                try:
+                    self._wire.send(burst, now)
+                except OSError:
+                    self.device.counters["send_err"] += 1
+        due = self._due()
+        if due is not None and (self._planned is None or due < self._planned):
+            self._planned = due
+            os.eventfd_write(self._wakeup, 1)
+
+    def _due(self) -> int | None:
+        timers = self.device.next_timer(), self._wire.next_timer()
+        return min((timer for timer in timers if timer is not None), default=None)
+
+    def _run(self) -> None:
+        poller = select.poll()
+        poller.register(self._socket.fileno(), select.POLLIN)
+        poller.register(self._wakeup, select.POLLIN)
+        while not self._closing:
+            with self.lock:
+                self._progress()
+                self._planned = self._due()
+                wait = None if self._planned is None else self._planned - self.now()
+            if wait is None:
+                ready = poller.poll()
+            elif wait >= _NAP_NS:
+                ready = poller.poll(wait // 1_000_000)
+            else:
+                ready = poller.poll(0)
+                if not ready and wait > 0:
+                    time.sleep(wait / 1e9)
+            if any(fd == self._wakeup for fd, _ in ready):
+                os.eventfd_read(self._wakeup)
+
+    def _progress(self) -> None:
+        now = self.now()
+        for burst in self._wire.receive(now):
+            self.device.receive(burst, now)
+        self.device.handle_timer(now)
+        self.flush()
+
+    def close(self) -> None:
+        """Stop the thread, close the socket."""
+        self._closing = True
+        os.eventfd_write(self._wakeup, 1)
+        if threading.current_thread() is not self._thread:
+            self._thread.join()
+        self._socket.close()
+        os.close(self._wakeup)

@@ -1,0 +1,190 @@
+"""Addresses (pyverbs.addr): GID, GRH, GlobalRoute, AHAttr, AH."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any
+
+from lab.engine.burst import Path
+from lab.engine.errors import VerbError
+from lab.verbs.base import PyverbsCM, PyverbsObject, table, verb
+from lab.verbs.pyverbs_error import PyverbsUserError
+from lab.verbs.utils import gid_bytes, gid_text
+
+if TYPE_CHECKING:
+    from lab.verbs.adapter import Adapter
+    from lab.verbs.pd import PD
+
+_IPV4_MAPPED = bytes(10) + b"\xff\xff"
+
+
+class GID(PyverbsObject):
+    """A global identifier: for RoCEv2 an IPv6 address, or an IPv4-mapped one."""
+
+    def __init__(self, val: str | None = None) -> None:
+        self.raw = bytes(16) if val is None else gid_bytes(val)
+
+    @property
+    def gid(self) -> str:
+        """8 words of 4 hexadecimal digits."""
+        return gid_text(self.raw)
+
+    @gid.setter
+    def gid(self, val: str) -> None:
+        self.raw = gid_bytes(val)
+
+    def __str__(self) -> str:
+        return self.gid
+
+
+class _Route(PyverbsObject):
+    """What GlobalRoute and AHAttr share."""
+
+    _dgid = bytes(16)
+    flow_label = 0
+    sgid_index = 0
+    hop_limit = 1
+    traffic_class = 0
+
+    @property
+    def dgid(self) -> str:
+        """The destination's GID as text."""
+        return gid_text(self._dgid)
+
+    @dgid.setter
+    def dgid(self, val: str) -> None:
+        self._dgid = gid_bytes(val)
+
+    def _rows(self) -> list[tuple[str, object]]:
+        return [
+            ("dgid", self.dgid),
+            ("flow label", self.flow_label),
+            ("sgid index", self.sgid_index),
+            ("hop limit", self.hop_limit),
+            ("traffic_class", self.traffic_class),
+        ]
+
+
+class GlobalRoute(_Route):
+    """`ibv_global_route`: where to, and what the IP header says besides."""
+
+    def __init__(
+        self,
+        dgid: GID | None = None,
+        flow_label: int = 0,
+        sgid_index: int = 0,
+        hop_limit: int = 1,
+        traffic_class: int = 0,
+    ) -> None:
+        if dgid is not None:
+            self._dgid = dgid.raw
+        self.flow_label = flow_label
+        self.sgid_index = sgid_index
+        self.hop_limit = hop_limit
+        self.traffic_class = traffic_class
+
+    def __str__(self) -> str:
+        return table(*self._rows())
+
+
+class AHAttr(_Route):
+    """`ibv_ah_attr`. On Ethernet only the global route says where to; LIDs are kept
+    and not used.
+    """
+
+    def __init__(
+        self,
+        dlid: int = 0,
+        sl: int = 0,
+        src_path_bits: int = 0,
+        static_rate: int = 0,
+        is_global: int = 0,
+        port_num: int = 1,
+        gr: GlobalRoute | None = None,
+    ) -> None:
+        self.dlid = dlid
+        self.sl = sl
+        self.src_path_bits = src_path_bits
+        self.static_rate = static_rate
+        self.is_global = is_global
+        self.port_num = port_num
+        if is_global:
+            if gr is None:
+                raise PyverbsUserError("Global AH Attr is created but gr parameter is None")
+            self._dgid = gr._dgid
+            self.flow_label = gr.flow_label
+            self.sgid_index = gr.sgid_index
+            self.hop_limit = gr.hop_limit
+            self.traffic_class = gr.traffic_class
+
+    def path(self, adapter: Adapter) -> Path:
+        """The engine's form of it; VerbError where it names no way on Ethernet."""
+        if not self.is_global:
+            raise VerbError(22, "an address on Ethernet needs is_global and a GlobalRoute")
+        source = adapter.address(self.sgid_index)
+        target = self._dgid[12:] if self._dgid.startswith(_IPV4_MAPPED) else self._dgid
+        if len(source) != len(target):
+            raise VerbError(22, f"GID {self.sgid_index} and {self.dgid} are of two IP versions")
+        return Path(source, target, self.traffic_class, self.hop_limit, self.flow_label)
+
+    def copy(self) -> AHAttr:
+        return copy.copy(self)
+
+    def __str__(self) -> str:
+        rows: list[tuple[str, object]] = [
+            ("  port num", self.port_num),
+            ("  sl", self.sl),
+            ("  source path bits", self.src_path_bits),
+            ("  dlid", self.dlid),
+            ("  static rate", self.static_rate),
+            ("  is global", self.is_global),
+        ]
+        return table(*rows, *(self._rows() if self.is_global else []))
+
+
+class GRH(PyverbsObject):
+    """`ibv_grh`: the 40 bytes before a UD message."""
+
+    def __init__(
+        self,
+        sgid: GID | None = None,
+        dgid: GID | None = None,
+        version_tclass_flow: int = 0,
+        paylen: int = 0,
+        next_hdr: int = 0,
+        hop_limit: int = 1,
+    ) -> None:
+        self.sgid = str(sgid or GID())
+        self.dgid = str(dgid or GID())
+        self.version_tclass_flow = version_tclass_flow
+        self.paylen = paylen
+        self.next_hdr = next_hdr
+        self.hop_limit = hop_limit
+
+    def __str__(self) -> str:
+        return table(
+            ("DGID", self.dgid),
+            ("SGID", self.sgid),
+            ("version tclass flow", self.version_tclass_flow),
+            ("paylen", self.paylen),
+            ("next header", self.next_hdr),
+            ("hop limit", self.hop_limit),
+        )
+
+
+class AH(PyverbsCM):
+    """An address handle: `AH(pd, attr=AHAttr)`; from a completion (`wc=`, `grh=`)
+    it is not supported.
+    """
+
+    def __init__(self, pd: PD, **kwargs: Any) -> None:
+        if set(kwargs) != {"attr"}:
+            raise PyverbsUserError("AH takes attr=AHAttr(...); from a WC it is not supported")
+        attr: AHAttr = kwargs["attr"]
+        with verb("Failed to create AH"):
+            self.path = attr.path(pd.ctx.adapter)
+        self.pd: PD | None = pd
+        pd.add_ref(self)
+
+    def close(self) -> None:
+        self.pd = None

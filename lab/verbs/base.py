@@ -1,0 +1,74 @@
+"""What all objects of the API share (pyverbs.base): context management and closing
+in the right order.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any, Self
+from weakref import WeakSet
+
+from lab.engine.errors import VerbError
+from lab.verbs.pyverbs_error import PyverbsRDMAError
+
+
+class PyverbsObject:
+    """Base of everything; `logger` is named after the class."""
+
+    @property
+    def logger(self) -> logging.Logger:
+        return logging.getLogger(type(self).__name__)
+
+    def set_log_level(self, val: int) -> None:
+        self.logger.setLevel(val)
+
+
+class PyverbsCM(PyverbsObject):
+    """An object that holds something and gives it back at `close`: by `with`, by its parent, by its
+    end.
+
+    Closing twice is closing once.
+    """
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give back what is held."""
+
+
+def close_weakrefs(groups: Iterable[WeakSet[Any]]) -> None:
+    """Close every object of every group, group by group."""
+    for group in groups:
+        while group:
+            group.pop().close()
+
+
+@contextmanager
+def verb(what: str) -> Iterator[None]:
+    """Turn the engine's refusal into PyverbsRDMAError: `what` failed, errno, and
+    the rule that was broken.
+    """
+    try:
+        yield
+    except VerbError as error:
+        raise PyverbsRDMAError(f"{what}: {error.reason}", error.errno) from None
+
+
+def table(*rows: tuple[str, object], width: int = 22) -> str:
+    """`name : value` lines, as pyverbs prints its objects."""
+    return "".join(f"{name:{width}}: {value!s:<20}\n" for name, value in rows)

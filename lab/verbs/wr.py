@@ -1,0 +1,150 @@
+"""Work requests (pyverbs.wr): SGE, SendWR, RecvWR."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterator, Sequence
+from socket import htonl
+
+from lab.engine.work import ReceiveWork, SendFlag, SendWork, Sge, WROpcode
+from lab.verbs import libibverbs_enums as e
+from lab.verbs.addr import AH
+from lab.verbs.base import PyverbsCM, table
+from lab.verbs.pyverbs_error import PyverbsUserError
+
+
+class SGE(PyverbsCM):
+    """A scatter-gather element: `length` bytes at address `addr` of the region with key `lkey`."""
+
+    def __init__(self, addr: int, length: int, lkey: int) -> None:
+        self.addr = addr
+        self.length = length
+        self.lkey = lkey
+
+    def read(self, length: int, offset: int) -> bytes:
+        """`length` bytes of memory from `addr + offset`."""
+        return ctypes.string_at(self.addr + offset, length)
+
+    def __str__(self) -> str:
+        return table(("Address", hex(self.addr)), ("Length", self.length), ("Key", hex(self.lkey)))
+
+
+def _copied(num_sge: int, sg: Sequence[SGE] | None) -> tuple[Sge, ...]:
+    return tuple(Sge(sge.addr, sge.length, sge.lkey) for sge in (sg or ())[:num_sge])
+
+
+class RecvWR(PyverbsCM):
+    """A receive; the list `sg` is copied."""
+
+    def __init__(
+        self,
+        wr_id: int = 0,
+        num_sge: int = 0,
+        sg: Sequence[SGE] | None = None,
+        next_wr: RecvWR | None = None,
+    ) -> None:
+        self.wr_id = wr_id
+        self.num_sge = num_sge
+        self.next_wr = next_wr
+        self._sges = _copied(num_sge, sg)
+
+    def chain(self) -> Iterator[RecvWR]:
+        """The request and those after it."""
+        wr: RecvWR | None = self
+        while wr is not None:
+            yield wr
+            wr = wr.next_wr
+
+    def work(self) -> ReceiveWork:
+        """The engine's form of it."""
+        return ReceiveWork(self.wr_id, self._sges[: self.num_sge])
+
+    def __str__(self) -> str:
+        return table(("WR ID", self.wr_id), ("Num SGE", self.num_sge))
+
+
+class SendWR(PyverbsCM):
+    """A send, RDMA or atomic request; the list `sg` is copied.
+
+    As in libibverbs `imm_data` holds network byte order: what the peer's `wc.imm_data` gives is the
+    same number. Supported opcodes: SEND, SEND_WITH_IMM, SEND_WITH_INV, RDMA_WRITE,
+    RDMA_WRITE_WITH_IMM, RDMA_READ, ATOMIC_CMP_AND_SWP, ATOMIC_FETCH_AND_ADD, LOCAL_INV.
+    """
+
+    def __init__(
+        self,
+        wr_id: int = 0,
+        opcode: int = e.IBV_WR_SEND,
+        num_sge: int = 0,
+        imm_data: int = 0,
+        sg: Sequence[SGE] | None = None,
+        send_flags: int = e.IBV_SEND_SIGNALED,
+        next_wr: SendWR | None = None,
+    ) -> None:
+        without_data = (e.IBV_WR_LOCAL_INV, e.IBV_WR_BIND_MW, e.IBV_WR_SEND_WITH_INV)
+        if opcode not in without_data and (num_sge < 1 or sg is None):
+            raise PyverbsUserError("A WR needs at least one SGE")
+        self.wr_id = wr_id
+        self.opcode = opcode
+        self.num_sge = num_sge
+        self.imm_data = imm_data
+        self.send_flags = send_flags
+        self.next_wr = next_wr
+        self._sges = _copied(num_sge, sg)
+        self._remote_addr = self._rkey = self._compare_add = self._swap = 0
+        self._ah: AH | None = None
+        self._rqpn = self._rqkey = 0
+
+    def set_wr_ud(self, ah: AH, rqpn: int, rqkey: int) -> None:
+        """UD: the address handle, queue pair number and queue key of the destination."""
+        self._ah, self._rqpn, self._rqkey = ah, rqpn, rqkey
+
+    def set_wr_rdma(self, rkey: int, addr: int) -> None:
+        """RDMA: the remote key and address."""
+        self._rkey, self._remote_addr = rkey, addr
+
+    def set_wr_atomic(self, rkey: int, addr: int, compare_add: int, swap: int = 0) -> None:
+        """Atomic: the remote key and address, what to compare with (or add), what to swap in."""
+        self._rkey, self._remote_addr = rkey, addr
+        self._compare_add, self._swap = compare_add, swap
+
+    def chain(self) -> Iterator[SendWR]:
+        """The request and those after it."""
+        wr: SendWR | None = self
+        while wr is not None:
+            yield wr
+            wr = wr.next_wr
+
+    def work(self) -> SendWork:
+        """The engine's form of it; inline data is read now. ValueError for an unknown opcode."""
+        sges = self._sges[: self.num_sge]
+        flags = SendFlag(self.send_flags & 0xF)
+        inline = None
+        if flags & SendFlag.INLINE:
+            inline = b"".join(ctypes.string_at(sge.address, sge.length) for sge in sges)
+        opcode = WROpcode(self.opcode)
+        invalidates = opcode in {WROpcode.SEND_WITH_INV, WROpcode.LOCAL_INV}
+        return SendWork(
+            self.wr_id,
+            opcode,
+            sges,
+            flags,
+            self.imm_data if invalidates else htonl(self.imm_data & 0xFFFFFFFF),
+            self._remote_addr,
+            self._rkey,
+            self._compare_add,
+            self._swap,
+            inline,
+            self._ah.path if self._ah else None,
+            self._rqpn,
+            self._rqkey,
+        )
+
+    def __str__(self) -> str:
+        return table(
+            ("WR ID", self.wr_id),
+            ("Num SGE", self.num_sge),
+            ("Opcode", self.opcode),
+            ("Send flags", SendFlag(self.send_flags & 0xF)),
+            ("Imm Data", self.imm_data),
+        )

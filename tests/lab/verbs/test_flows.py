@@ -1,0 +1,131 @@
+"""Every RC request over real UDP sockets between two devices."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lab.verbs import libibverbs_enums as e
+from tests.lab.verbs.ends import End, attributes, ends
+
+
+@pytest.fixture(params=[1, 3, 5], ids=["mtu256", "mtu1024", "mtu4096"])
+def pair(request: pytest.FixtureRequest) -> Iterator[tuple[End, End]]:
+    with ends(path_mtu=request.param) as both:
+        yield both
+
+
+def payload(length: int, seed: int = 1) -> bytes:
+    return random.Random(seed).randbytes(length)
+
+
+@pytest.mark.parametrize("length", [0, 1, 99, 1024, 1025, 100_000])
+def test_send(pair: tuple[End, End], length: int) -> None:
+    a, b = pair
+    data = payload(length)
+    a.mr.write(data, length)
+    b.recv(length, wr_id=7)
+    a.send(e.IBV_WR_SEND, length, wr_id=3)
+    (sent,), (received,) = a.wait(), b.wait()
+    assert (sent.status, sent.opcode, sent.wr_id) == (0, e.IBV_WC_SEND, 3)
+    assert (received.status, received.opcode, received.wr_id) == (0, e.IBV_WC_RECV, 7)
+    assert received.byte_len == length
+    assert b.mr.read(length, 0) == data
+
+
+@pytest.mark.parametrize("length", [1, 1024, 300_001])
+def test_write_and_read(pair: tuple[End, End], length: int) -> None:
+    a, b = pair
+    data = payload(length)
+    a.mr.write(data, length)
+    a.send(e.IBV_WR_RDMA_WRITE, length, to=b)
+    assert [wc.status for wc in a.wait()] == [0]
+    assert b.mr.read(length, 0) == data
+    a.send(e.IBV_WR_RDMA_READ, length, 500_000, to=b, remote=0)
+    (wc,) = a.wait()
+    assert (wc.status, wc.opcode, wc.byte_len) == (0, e.IBV_WC_RDMA_READ, length)
+    assert a.mr.read(length, 500_000) == data
+
+
+def test_write_with_immediate(pair: tuple[End, End]) -> None:
+    a, b = pair
+    b.recv(0)
+    a.mr.write(b"x" * 5000, 5000)
+    a.send(e.IBV_WR_RDMA_WRITE_WITH_IMM, 5000, to=b, imm_data=0xDEADBEEF)
+    (received,) = b.wait()
+    assert received.opcode == e.IBV_WC_RECV_RDMA_WITH_IMM
+    assert received.wc_flags & e.IBV_WC_WITH_IMM
+    assert (received.imm_data, received.byte_len) == (0xDEADBEEF, 5000)
+    assert a.wait()[0].status == 0
+
+
+def test_atomics(pair: tuple[End, End]) -> None:
+    a, b = pair
+    b.mr.write((1000).to_bytes(8, "little"), 8, 64)
+    a.send(e.IBV_WR_ATOMIC_FETCH_AND_ADD, 8, 0, to=b, remote=64, atomic=(7,))
+    a.send(e.IBV_WR_ATOMIC_CMP_AND_SWP, 8, 8, to=b, remote=64, atomic=(1007, 4242))
+    assert [wc.opcode for wc in a.wait(2)] == [e.IBV_WC_FETCH_ADD, e.IBV_WC_COMP_SWAP]
+    assert int.from_bytes(a.mr.read(8, 0), "little") == 1000
+    assert int.from_bytes(a.mr.read(8, 8), "little") == 1007
+    assert int.from_bytes(b.mr.read(8, 64), "little") == 4242
+
+
+def test_ipv6_within_one_device() -> None:
+    with ends(("::1", "::1")) as (a, b):
+        assert a.qp.qp_num != b.qp.qp_num
+        a.mr.write(b"over IPv6", 9)
+        a.send(e.IBV_WR_RDMA_WRITE, 9, to=b)
+        assert a.wait()[0].status == 0
+        assert b.mr.read(9, 0) == b"over IPv6"
+
+
+def test_many_queue_pairs_and_threads() -> None:
+    """50 threads, each with a queue pair of its own on one device, write to 50 on another."""
+    with ends(connect=False) as (a, b):
+        pairs = [(client(a, index), client(b, index)) for index in range(50)]
+        for one, other in pairs:
+            one.qp.to_rts(attributes(a.verbs, one, other, 3))
+            other.qp.to_rts(attributes(a.verbs, other, one, 3))
+        failures: list[str] = []
+
+        def work(number: int, one: End, other: End) -> None:
+            data = payload(5000, number)
+            one.mr.write(data, 5000)
+            for _ in range(3):
+                one.send(e.IBV_WR_RDMA_WRITE, 5000, to=other)
+                if one.wait()[0].status or other.mr.read(5000, 0) != data:
+                    failures.append(f"thread {number}")
+
+        threads = [
+            threading.Thread(target=work, args=(number, *pair)) for number, pair in enumerate(pairs)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert not failures
+        assert a.ctx.adapter.device.counters["retry_exceeded_err"] == 0
+
+
+def client(end: End, index: int) -> End:
+    verbs = end.verbs
+    cq = verbs.CQ(end.ctx, 10)
+    init = verbs.QPInitAttr(qp_type=2, scq=cq, rcq=cq, cap=verbs.QPCap(max_send_wr=10))
+    qp = verbs.QP(end.pd, init)
+    return End(verbs, end.ctx, end.pd, cq, verbs.MR(end.pd, 8192, 0xF), qp, 1000 * index)
+
+
+def test_nothing_left_behind() -> None:
+    def held() -> tuple[int, int]:
+        return threading.active_count(), len(list(Path("/proc/self/fd").iterdir()))
+
+    before = held()
+    with ends() as (a, b):
+        assert held() > before
+        a.send(e.IBV_WR_RDMA_WRITE, 10, to=b)
+        a.wait()
+    assert held() == before
