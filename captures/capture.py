@@ -1,0 +1,128 @@
+"""A capture file opened: its frames, interfaces, secrets and damage, whatever the format."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from captures import pcap, pcapng
+from captures.model import CaptureError, Contents, Damage, Frame, Interface
+from captures.stream import Stream, open_stream
+
+if TYPE_CHECKING:
+    from dissectors.table import PacketTable
+
+Reader = Callable[[Stream, Contents], Iterator[Frame]]
+
+# First bytes of the (decompressed) file -> reader.
+FORMATS: dict[bytes, Reader] = {
+    **dict.fromkeys(pcap.MAGICS, pcap.read),
+    b"\x0a\x0d\x0d\x0a": pcapng.read,
+}
+
+
+def find_reader(stream: Stream) -> Reader:
+    """The reader for the format of `stream`; raises CaptureError where there is none."""
+    head = stream.peek(4)
+    if head in FORMATS:
+        return FORMATS[head]
+    found = f"bytes {head.hex(' ')}" if head else "an empty file"
+    if stream.failure:
+        found += f" ({stream.failure})"
+    raise CaptureError(
+        stream.file,
+        0,
+        "a pcap or pcapng file (or one compressed by gzip, zstd or xz)",
+        found,
+        "convert other formats with editcap",
+    )
+
+
+class Capture:
+    """A capture file. Reading is lazy: a file of any size is opened at once.
+
+    `secrets`, `damage` and `interfaces` are of the whole file: asked for before it was read
+    through, they read it through (standard input, which can be read once, gives what was seen).
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.file = str(path)
+        stream = open_stream(path)
+        try:
+            self._reader = find_reader(stream)
+        except CaptureError:
+            stream.close()
+            raise
+        # A file is opened anew for each reading; standard input has only this one.
+        self._once = stream if self.file == "-" else None
+        if self._once is None:
+            stream.close()
+        self._seen = Contents()
+        self._complete = False
+
+    def _take(self) -> Stream:
+        if self.file != "-":
+            return open_stream(self.file)
+        if self._once is None:
+            raise CaptureError(
+                "standard input", 0, "a first reading", "a second", "write it to a file first"
+            )
+        stream, self._once = self._once, None
+        return stream
+
+    def frames(self) -> Iterator[Frame]:
+        """Frames in file order, from the start at each call; raises CaptureError as `open` does."""
+        seen = Contents()
+        with self._take() as stream:
+            self._seen, self._complete = seen, False
+            yield from self._reader(stream, seen)
+        self._complete = True
+
+    def _whole(self) -> Contents:
+        if not self._complete and self.file != "-":
+            for _ in self.frames():
+                pass
+        return self._seen
+
+    @property
+    def secrets(self) -> str:
+        """TLS key log lines of the decryption secrets blocks, "" where there are none."""
+        return "".join(self._whole().secrets)
+
+    @property
+    def damage(self) -> tuple[Damage, ...]:
+        """What was wrong with the file and where; empty for a sound one."""
+        return tuple(self._whole().damage)
+
+    @property
+    def interfaces(self) -> tuple[Interface, ...]:
+        """Interfaces in the order the file describes them; `Frame.interface` indexes this."""
+        return tuple(self._seen.interfaces or self._whole().interfaces)
+
+    def table(self) -> PacketTable:
+        """All packets as columns."""
+        # Imported here: an endpoint inside a bare guest reads runs without numpy.
+        from dissectors.table import PacketTable  # noqa: PLC0415
+
+        return PacketTable.from_frames(self.frames())
+
+    def close(self) -> None:
+        """Give standard input up unread; files are closed by each reading itself."""
+        if self._once is not None:
+            self._once.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
+
+def open(path: str | Path) -> Capture:  # noqa: A001 - captures.open reads best
+    """Open a capture: pcap or pcapng, plain or compressed by gzip, zstd or xz; "-" is stdin.
+
+    Raises CaptureError for what cannot be opened or is no capture; damage further on does not
+    raise but stands in `Capture.damage`.
+    """
+    return Capture(path)
