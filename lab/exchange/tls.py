@@ -7,6 +7,7 @@ import hashlib
 import socket
 import ssl
 import time
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -135,6 +136,7 @@ class Channel:
         self.role, self.peer, self.limits = role, peer, limits
         self.session = Session(role)
         self._sock = sock
+        self._early: deque[Message] = deque()
 
     def send(self, message: Message) -> None:
         """Write one message within the message limit."""
@@ -151,16 +153,37 @@ class Channel:
         """
         limit = self.limits.message if seconds is None else seconds
         deadline = Deadline(limit, f"the peer's {kind.type}")
-        while (message := self.session.next_message()) is None:
+        while not self._early and not self._take():
             with named(deadline):
                 deadline.apply(self._sock)
                 data = self._sock.recv(LIMIT)
             self.session.receive(data)
-        if isinstance(message, Failure):
-            raise ExchangeError(message.code, f"the peer gave up: {message.message}")
+        message = self._early.popleft()
         if not isinstance(message, kind):
             raise ExchangeError("order", f"expected {kind.type!r}, found {message.type!r}")
         return message
+
+    def _take(self) -> bool:
+        """Move one message from the session to those not yet asked for."""
+        message = self.session.next_message()
+        if isinstance(message, Failure):
+            raise ExchangeError(message.code, f"the peer gave up: {message.message}")
+        if message is not None:
+            self._early.append(message)
+        return message is not None
+
+    def watch(self) -> None:
+        """Raise if the peer has given up or gone; messages that came are kept. Never blocks."""
+        deadline = Deadline(0, "the peer to stay connected")
+        with named(deadline):
+            self._sock.settimeout(0)
+            try:
+                data = self._sock.recv(LIMIT)
+            except ssl.SSLWantReadError:
+                return
+        self.session.receive(data)
+        while self._take():
+            pass
 
     def exchange(self, message: M) -> M:
         """Send `message`, receive the peer's of the same kind."""

@@ -1,0 +1,60 @@
+"""The RDMA device of an endpoint: opened from either provider, its log and its counters."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from captures.truth import Log
+
+from lab import providers
+from lab.endpoint.config import Config
+
+COUNTERS = "/sys/class/infiniband/{}/ports/1/hw_counters"
+
+
+@contextmanager
+def opened(config: Config) -> Iterator[tuple[Any, Any]]:
+    """(verbs, Context) of the device that `config` names; closed at the end.
+
+    Raises PyverbsError where there is no such device, ImportError without pyverbs.
+    """
+    with ExitStack() as closing:
+        options: dict[str, Any] = {}
+        if config.backend == "userspace":
+            options["addresses"] = [config.address]
+            if config.log is not None:
+                options["log"] = _decisions(closing.enter_context(Log(config.log)))
+        verbs = providers.load(config.backend, **options)
+        devices = [device.name.decode() for device in verbs.get_device_list()]
+        if not devices:
+            raise verbs.PyverbsUserError("expected an RDMA device, found none")
+        context = verbs.Context(name=config.device or devices[0])
+        closing.callback(context.close)
+        yield verbs, context
+
+
+def _decisions(log: Log) -> Any:
+    """What the engine decides, with its clock turned into the time of day."""
+    epoch = time.time_ns() - time.monotonic_ns()
+
+    def write(decision: Any) -> None:
+        keys = decision.as_dict()
+        log.write(keys.pop("time_ns") + epoch, keys.pop("event"), **keys)
+
+    return write
+
+
+def counters(context: Any) -> dict[str, int]:
+    """Packets and errors by the names of rxe's hw_counters; the kernel's from sysfs."""
+    adapter = getattr(context, "adapter", None)
+    if adapter is not None:
+        with adapter.lock:
+            return dict(adapter.device.counters)
+    folder = Path(COUNTERS.format(context.name))
+    files = sorted(folder.iterdir()) if folder.is_dir() else []
+    # `lifespan` is how often the kernel refreshes the others, not a counter.
+    return {file.name: int(file.read_text()) for file in files if file.name != "lifespan"}

@@ -1,0 +1,147 @@
+"""What the connections of one process share, and what became of them."""
+
+from __future__ import annotations
+
+import random
+import secrets
+import threading
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from lab.endpoint.config import Config
+from lab.exchange.messages import EndpointInfo, ExchangeError, Hello, Ready, as_dict
+from lab.exchange.tls import Channel, Identity, Limits
+from lab.flows.connect import PORT_NUM, Connection, Record, address_of, find_gid, gid_of
+from lab.flows.end import End, FlowError
+
+
+class Process:
+    """One end's Context and TLS, shared by all its connections."""
+
+    def __init__(self, config: Config, verbs: Any, context: Any, record: Record) -> None:
+        self.config, self.verbs, self.context, self.record = config, verbs, context, record
+        self.flow = config.running
+        self.arguments = {**self.flow.arguments, **config.arguments}
+        self.layout = self.flow.layout(self.arguments)
+        limits = dict(config.limits)
+        self.completion = limits.pop("completion", 30.0)
+        self.limits = Limits(**limits)
+        identity = Identity(config.ca, config.certificate, config.key)
+        self.tls = identity.context(config.role, config.keylog)
+        self.sgid_index = find_gid(context, config.address)
+        active = 128 << int(context.query_port(PORT_NUM).active_mtu)  # enum ibv_mtu
+        self.path_mtu = min(config.path_mtu, active)
+        self.negotiated: set[int] = set()  # connections' numbers
+        self.ended = 0  # of those negotiated
+        self.failures: list[str] = []
+        self._lock = threading.Lock()
+        self._psns: set[int] = set()
+
+    def hello(self, connection: int) -> Hello:
+        """What this end says first."""
+        config = self.config
+        return Hello(name=config.role, scenario=config.scenario, connection=connection)
+
+    def converse(self, channel: Channel, peer: Hello) -> None:
+        """One connection after the hellos, from a queue pair in RESET to bye.
+
+        Raises ExchangeError; a failure after the negotiation is also kept in `failures`.
+        """
+        number = peer.connection
+        record = partial(self.record, connection=number)
+        with Connection(self.verbs, self.context, self.layout.length, record) as ours:
+            local = self._announce(ours, number)
+            remote = channel.exchange(local)
+            self._negotiated(record, channel, peer.name, local, remote)
+            self.negotiated.add(number)
+            orderly = False
+            try:
+                self._run(ours, channel, number, local, remote)
+                orderly = True
+            except ExchangeError as error:
+                self.failures.append(f"connection {number}: {error.code}: {error}")
+                raise
+            except Exception as error:  # of verbs, or ours: the other connections go on
+                self.failures.append(f"connection {number}: {type(error).__name__}: {error}")
+                raise FlowError(f"{type(error).__name__}: {error}") from error
+            finally:
+                record("closed", orderly=orderly)
+                with self._lock:
+                    self.ended += 1
+
+    def _announce(self, ours: Connection, number: int) -> EndpointInfo:
+        return EndpointInfo(
+            qpn=ours.qp.qp_num,
+            sq_psn=self._sq_psn(number),
+            gid=gid_of(self.config.address),
+            path_mtu=self.path_mtu,
+            addr=ours.mr.buf,
+            r_key=ours.mr.rkey,
+            length=self.layout.length,
+        )
+
+    def _sq_psn(self, number: int) -> int:
+        """24 random bits, none twice in this process.
+
+        From the system's CSPRNG; with a seed, of the seed, the role and the connection's number.
+        """
+        draw: Callable[[int], int] = secrets.randbits
+        if self.config.seed is not None:
+            draw = random.Random(f"{self.config.seed} {self.config.role} {number}").getrandbits
+        with self._lock:
+            while (psn := draw(24)) in self._psns:
+                pass
+            self._psns.add(psn)
+        return psn
+
+    def _negotiated(
+        self, record: Record, channel: Channel, peer: str, local: EndpointInfo, remote: EndpointInfo
+    ) -> None:
+        record(
+            "negotiated",
+            role=self.config.role,
+            peer=peer,
+            tls=channel.description(),
+            local={**as_dict(local), "ip": address_of(local.gid)},
+            remote={**as_dict(remote), "ip": address_of(remote.gid)},
+            sq_psn_source="csprng" if self.config.seed is None else "seed",
+        )
+
+    def _run(
+        self,
+        ours: Connection,
+        channel: Channel,
+        number: int,
+        local: EndpointInfo,
+        remote: EndpointInfo,
+    ) -> None:
+        if remote.length != local.length:
+            raise ExchangeError(
+                "buffer",
+                f"expected the peer's buffer to have {local.length} bytes, found {remote.length}: "
+                "run the flow with the same arguments at both ends",
+            )
+        path_mtu = min(local.path_mtu, remote.path_mtu)
+        ours.connect(local, remote, path_mtu, self.sgid_index)
+        end = End(
+            verbs=self.verbs,
+            role=self.config.role,
+            connection=number,
+            qp=ours.qp,
+            cq=ours.cq,
+            mr=ours.mr,
+            layout=self.layout,
+            local=local,
+            remote=remote,
+            path_mtu=path_mtu,
+            barrier=channel.barrier,
+            watch=channel.watch,
+            record=partial(self.record, connection=number),
+            arguments=self.arguments,
+            limit=self.completion,
+        )
+        self.flow.prepare(end)
+        channel.exchange(Ready())
+        self.flow.run(end)
+        channel.bye()
