@@ -10,7 +10,6 @@ from contextlib import ExitStack
 from typing import Any
 
 from captures.truth import Log
-
 from lab.endpoint.config import Config
 from lab.endpoint.device import counters, opened
 from lab.endpoint.process import Process

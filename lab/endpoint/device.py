@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from captures.truth import Log
-
 from lab import providers
 from lab.endpoint.config import Config
 
