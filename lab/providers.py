@@ -51,23 +51,27 @@ def userspace(
     addresses: Sequence[str],
     *,
     names: Sequence[str] | None = None,
+    tap: Callable[[bytes, int], None] | None = None,
     stack: Callable[[Any], Any] | None = None,
     random: Any = None,
     log: Callable[[Any], None] | None = None,
 ) -> SimpleNamespace:
     """The engine over UDP: device `roce_<n>` (or `names[n]`) is `addresses[n]`, port 4791.
 
-    `stack` wraps a device's UDP wire in others (tap, faults); `random` draws queue-pair numbers and
-    keys (default: numbers count from 17, keys from the system); `log` takes each Decision of the
-    engine.
+    `tap` takes each frame a device sends, and the time of day in ns; `stack` wraps a device's UDP
+    wire in others (faults, a tap of your own). `random` draws queue-pair numbers and keys (default:
+    numbers count from 17, keys come from the system). `log` takes each Decision of the engine.
     """
     adapter = import_module("lab.verbs.adapter")
     devices = import_module("lab.verbs.devices")
     names = names or [f"roce_{index}" for index in range(len(addresses))]
-    options = {"random": random, "log": log} | ({"stack": stack} if stack else {})
+
+    def build(wire: Any) -> Any:
+        tapped = import_module("lab.wire.tap").Tap(wire, tap) if tap else wire
+        return stack(tapped) if stack else tapped
 
     def starter(address: str) -> Callable[[], Any]:
-        return lambda: adapter.Adapter(address, **options)
+        return lambda: adapter.Adapter(address, stack=build, random=random, log=log)
 
     listed = devices.Devices(
         {name: starter(address) for name, address in zip(names, addresses, strict=True)}

@@ -130,11 +130,12 @@ def make_pair(
     size: int = 1 << 20,
     access: Access = ALL,
     kind: QPType = QPType.RC,
+    addresses: tuple[bytes, bytes] = (bytes([10, 77, 0, 2]), bytes([10, 77, 0, 1])),
     **options: object,
 ) -> Pair:
     """Two sides in RTS; `options` are attributes of both queue pairs."""
-    a = Side(bytes([10, 77, 0, 2]), sq_psns[0], 0x10000, 0x1111, bytearray(size), access, kind)
-    b = Side(bytes([10, 77, 0, 1]), sq_psns[1], 0x20000, 0x2222, bytearray(size), access, kind)
+    a = Side(addresses[0], sq_psns[0], 0x10000, 0x1111, bytearray(size), access, kind)
+    b = Side(addresses[1], sq_psns[1], 0x20000, 0x2222, bytearray(size), access, kind)
     connect(a, b, path_mtu, **options)
     connect(b, a, path_mtu, **options)
     return Pair(a, b, loopback())
