@@ -8,9 +8,10 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
@@ -47,6 +48,7 @@ class Lab:
     processes: list[subprocess.Popen[bytes]]
     hosts: Hosts | None = None
     port: int = 0
+    python: list[str] = field(default_factory=lambda: [sys.executable])
 
     def start(self, role: Role, **keys: Any) -> subprocess.Popen[bytes]:
         """Start an endpoint; a server has said its port when this returns."""
@@ -66,7 +68,7 @@ class Lab:
         }
         file = self.folder / f"{role}.json"
         file.write_text(json.dumps(config))
-        command = [sys.executable, "-m", "lab.endpoint", "--config", str(file)]
+        command = [*self.python, "-m", "lab.endpoint", "--config", str(file)]
         pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         if self.hosts is None:
             process = subprocess.Popen(command, **pipes)
@@ -323,6 +325,36 @@ def test_sigterm_ends_an_idle_server(lab: Lab) -> None:
     assert ended(lab.start("client")) == (0, "")
     server.send_signal(signal.SIGTERM)
     assert ended(server) == (0, "")
+
+
+def held(process: subprocess.Popen[bytes]) -> dict[str, int]:
+    """How many file descriptors and threads the process has."""
+    folder = Path("/proc", str(process.pid))
+    return {kind: len(list((folder / kind).iterdir())) for kind in ("fd", "task")}
+
+
+def test_a_server_keeps_nothing_of_its_clients(lab: Lab, stranger: Identity) -> None:
+    server = lab.start("server", clients=0, limits=LIMITS)
+    before = held(server)
+    assert ended(lab.start("client", clients=20)) == (0, "")
+    for client in (http, oversized, silent_after_hello):
+        client(lab)
+    killed = lab.start("client", clients=5)
+    while len(lab.truth("server", "negotiated")) < 22:
+        pass
+    killed.kill()
+    deadline = time.monotonic() + 20
+    while held(server) != before:
+        assert time.monotonic() < deadline, (before, held(server))
+    server.send_signal(signal.SIGTERM)
+    status, _ = ended(server)
+    assert status == 1
+
+
+def test_needs_the_standard_library_alone(lab: Lab) -> None:
+    """As in a bare guest: without site-packages."""
+    lab.python = [sys.executable, "-S"]
+    lab.both()
 
 
 @pytest.mark.parametrize(
