@@ -24,7 +24,7 @@ from lab.exchange.tls import Channel, Identity, connect
 from lab.hosts.choose import make
 from lab.hosts.model import Hosts, HostsError
 from tests.lab.authority import SERVER_NAME
-from tests.requires import lacking
+from tests.requires import lacking, tool
 
 LIMITS = {"handshake": 1.0, "message": 1.0, "linger": 0.2}
 
@@ -349,6 +349,26 @@ def test_a_server_keeps_nothing_of_its_clients(lab: Lab, stranger: Identity) -> 
     server.send_signal(signal.SIGTERM)
     status, _ = ended(server)
     assert status == 1
+
+
+def test_taps_write_what_both_ends_sent(lab: Lab) -> None:
+    tool("tshark")
+    taps = {role: str(lab.folder / f"tap-{role}.pcapng") for role in lab.identities}
+    server = lab.start("server", tap=taps["server"])
+    assert ended(lab.start("client", tap=taps["client"])) == (0, "")
+    assert ended(server) == (0, "")
+    for role, tap in taps.items():
+        (told,) = lab.truth(role, "negotiated")
+        (counted,) = lab.truth(role, "counters")
+        fields = ["-e", "ip.src", "-e", "infiniband.bth.psn", "-e", "infiniband.bth.opcode"]
+        command = ["tshark", "-r", tap, "-T", "fields", *fields]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        rows = [line.split("\t") for line in done.stdout.splitlines()]
+        assert len(rows) == counted["counters"]["sent_pkts"]
+        assert {source for source, _, _ in rows} == {lab.addresses[role]}
+        # RC requests are opcodes 0-12, 19 and 20; 13-18 answer.
+        requests = [int(psn) for _, psn, opcode in rows if not 13 <= int(opcode) <= 18]
+        assert requests[0] == told["local"]["sq_psn"]
 
 
 def test_needs_the_standard_library_alone(lab: Lab) -> None:
