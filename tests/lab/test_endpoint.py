@@ -151,7 +151,7 @@ def test_fifty_clients_at_once(lab: Lab) -> None:
     assert len(told) == 100
     for role in lab.identities:
         own = [keys["local"] for keys in lab.truth(role, "negotiated")]
-        for key in ("qpn", "sq_psn", "addr", "r_key"):
+        for key in ("qpn", "sq_psn", "r_key"):
             assert len({info[key] for info in own}) == 50
         assert [keys["orderly"] for keys in lab.truth(role, "closed")] == [True] * 50
         assert {keys["status"] for keys in lab.truth(role, "work")} == {"IBV_WC_SUCCESS"}
