@@ -67,10 +67,9 @@ class Serving:
             channel.send(process.hello(hello.connection))
             process.converse(channel, hello)
         finally:
-            clients = process.config.clients
-            if not clients or hello.connection not in process.negotiated:
-                self._numbers.discard(hello.connection)  # it may come again
-            if clients and process.ended >= clients:
+            if hello.connection not in process.negotiated:
+                self._numbers.discard(hello.connection)  # it may try again
+            if process.config.clients and process.ended >= process.config.clients:
                 self._server.finish()
 
     def _claim(self, number: int) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import socket
 import subprocess
 from collections.abc import Sequence
@@ -37,9 +36,7 @@ class LoopbackHosts:
 
 
 def _free_pair() -> tuple[str, str]:
-    # Runs that begin at the same time begin to look in different places.
-    for number in range(127):
-        last = (os.getpid() + number) % 127 * 2 + 1
+    for last in range(1, 254, 2):
         pair = (f"127.0.0.{last}", f"127.0.0.{last + 1}")
         if all(map(_free, pair)):
             return pair

@@ -1,0 +1,127 @@
+"""The commands that judge: verify, analyze, report, passes.
+
+Exit status: 0 pass, 1 fail, 2 usage or unreadable input, 3 inconclusive.
+"""
+
+from __future__ import annotations
+
+import json as json_module
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+from cyclopts import App, Parameter
+
+if TYPE_CHECKING:
+    from analysis.document import Results
+
+STATUS = {"pass": 0, "fail": 1, "inconclusive": 3, "not-applicable": 3}
+USAGE = 2
+
+Source = Annotated[Path, Parameter(help="A run directory, or a pcap or pcapng file.")]
+KeyLogFile = Annotated[
+    Path | None, Parameter(help="TLS key log (NSS format); goes before secrets in the capture.")
+]
+TruthFiles = Annotated[
+    list[Path] | None,
+    Parameter(negative="", help="Endpoint log (truth-*.jsonl); may be given several times."),
+]
+Json = Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON document.")]
+
+app = App(name="rocelab", help="Judge RDMA captures.")
+
+
+@app.command
+def verify(
+    path: Source, /, *, keylog: KeyLogFile = None, truth: TruthFiles = None, json: Json = False
+) -> NoReturn:
+    """Are the PSNs that were negotiated the ones on the wire?"""
+    results = _results(path, keylog, truth)
+    _print(results, json=json)
+    sys.exit(STATUS[results.verdict])
+
+
+@app.command
+def analyze(
+    path: Source,
+    /,
+    *,
+    keylog: KeyLogFile = None,
+    truth: TruthFiles = None,
+    json: Json = False,
+    report: Annotated[Path | None, Parameter(help="Write the HTML report there too.")] = None,
+) -> NoReturn:
+    """Run every pass and show what each concludes."""
+    results = _results(path, keylog, truth)
+    if report is not None:
+        _write_report(results, report)
+    _print(results, json=json)
+    sys.exit(STATUS[results.verdict])
+
+
+@app.command
+def report(
+    path: Source,
+    /,
+    *,
+    out: Annotated[Path | None, Parameter(name=["--out", "-o"], help="The HTML file.")] = None,
+    keylog: KeyLogFile = None,
+    truth: TruthFiles = None,
+) -> None:
+    """Write the HTML report of a run or capture."""
+    target = out or (path / "report.html" if path.is_dir() else path.with_suffix(".html"))
+    _write_report(_results(path, keylog, truth), target)
+    sys.stdout.write(f"{target}\n")
+
+
+@app.command
+def passes(name: str | None = None, /) -> None:
+    """List the judgements, or show one's manual page."""
+    from analysis.passes import PASSES, manual  # noqa: PLC0415 - loads numpy
+
+    if name is None:
+        for each in PASSES:
+            sys.stdout.write(f"{each:<20} {manual(each).partition(chr(10))[0]}\n")
+    elif name in PASSES:
+        sys.stdout.write(f"{manual(name)}\n")
+    else:
+        _refuse(f"no pass {name!r}; there are: {', '.join(PASSES)}")
+
+
+def _results(path: Path, keylog: Path | None, truth: list[Path] | None) -> Results:
+    from analysis.verify import Unreadable  # noqa: PLC0415 - loads numpy and pyshark
+    from analysis.verify import verify as judge  # noqa: PLC0415
+
+    try:
+        return judge(path, keylog, truth or ())
+    except Unreadable as error:
+        _refuse(str(error))
+
+
+def _print(results: Results, *, json: bool) -> None:
+    if json:
+        from analysis.document import document  # noqa: PLC0415
+
+        json_module.dump(document(results), sys.stdout, indent=2)
+        sys.stdout.write("\n")
+        return
+    from analysis.terminal import show  # noqa: PLC0415 - loads rich
+
+    show(results)
+
+
+def _write_report(results: Results, out: Path) -> None:
+    try:
+        import_module("analysis.report").write(results, out)
+    except OSError as error:
+        _refuse(f"{error.filename or out}: {error.strerror or error}")
+
+
+def _refuse(message: str) -> NoReturn:
+    sys.stderr.write(f"rocelab: {message}\n")
+    sys.exit(USAGE)
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,86 @@
+"""What passes see: the capture, what was negotiated, and what the second witness answered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from analysis.conversations import Conversations
+from analysis.negotiated import Negotiated
+from analysis.sequences import Sequences
+from analysis.streams import Stream
+from analysis.witness import SeenBTH
+from captures.capture import Capture
+from captures.run import Run
+from captures.truth import Truth
+from dissectors.bth import BTH
+from dissectors.table import PacketTable
+
+
+@dataclass(frozen=True, slots=True)
+class KeyLog:
+    """TLS secrets: the text in NSS format, and where it came from (empty: there is none)."""
+
+    text: str = ""
+    origin: str = ""
+
+    @property
+    def client_randoms(self) -> frozenset[str]:
+        """The sessions it has secrets of, by their client random (lower-case hex)."""
+        lines = (line.split() for line in self.text.splitlines())
+        return frozenset(line[1].lower() for line in lines if len(line) == 3)
+
+
+@dataclass(frozen=True, slots=True)
+class SecondWitness:
+    """What tshark answered.
+
+    `decrypted` are the TLS streams it could read, by number; `undecrypted` says of the others why
+    not. `bth` is what it read in BTH, by frame; `absent` says why it could not be asked at all.
+    """
+
+    decrypted: frozenset[int] = frozenset()
+    undecrypted: Mapping[int, str] = field(default_factory=dict)
+    bth: Mapping[int, SeenBTH] = field(default_factory=dict)
+    absent: str = ""
+
+
+@dataclass(frozen=True)
+class Context:
+    """Everything that is known of one capture before it is judged.
+
+    `path` is what the user named, `folder` the run directory (None for a bare capture). `truths`
+    are the endpoint logs by name.
+    """
+
+    path: Path
+    capture: Capture
+    table: PacketTable
+    streams: Sequence[Stream]
+    statements: Sequence[Negotiated]
+    conversations: Conversations
+    sequences: Sequences
+    witness: SecondWitness = SecondWitness()
+    key_log: KeyLog = KeyLog()
+    truths: Mapping[str, Truth] = field(default_factory=dict)
+    folder: Path | None = None
+    run: Run | None = None
+
+    @cached_property
+    def roce(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        """Which rows are RoCE packets."""
+        mask: np.ndarray[Any, np.dtype[np.bool_]] = self.table.has(BTH)
+        return mask
+
+    def frame(self, row: int) -> int:
+        """Frame number of a table row."""
+        return int(self.table["frame"][row])
+
+    def frames(self, rows: Any, limit: int = 20) -> tuple[int, ...]:
+        """Frame numbers of the first `limit` of `rows`."""
+        return tuple(self.table["frame"][np.sort(rows)[:limit]].tolist())

@@ -1,0 +1,125 @@
+"""The JSON document of `rocelab verify --json`. Keys are only ever added."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from analysis.context import Context
+from analysis.conversations import Connection
+from analysis.finding import Answer, Finding, Judgement, PassResult, Verdict
+from analysis.negotiated import End, Negotiated
+from dissectors.icrc import ICRC_BAD, ICRC_OK, ICRC_UNCHECKABLE
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """A capture judged: what was seen, what each pass says (by name), and what that comes to."""
+
+    context: Context
+    passes: Mapping[str, PassResult]
+    verdict: Verdict
+
+    @property
+    def judgements(self) -> tuple[Judgement, ...]:
+        """Every direction of every connection: a of the first, b of the first, a of the next..."""
+        return tuple(j for result in self.passes.values() for j in result.judgements)
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """All findings, in the order of the passes."""
+        return tuple(f for result in self.passes.values() for f in result.findings)
+
+
+def document(results: Results) -> dict[str, Any]:
+    """Everything a machine needs of `results`, as JSON values."""
+    context = results.context
+    directions: dict[int, list[dict[str, Any]]] = {}
+    for judgement in results.judgements:
+        directions.setdefault(judgement.connection, []).append(_direction(judgement))
+    return {
+        "schema": SCHEMA,
+        "run": None if context.folder is None else str(context.folder),
+        "verdict": str(results.verdict),
+        "capture": _capture(context),
+        "connections": [
+            _connection(connection) | {"directions": directions.get(connection.number, [])}
+            for connection in context.conversations.connections
+        ],
+        "findings": [_finding(finding) for finding in results.findings],
+        "passes": [
+            {"id": name, "verdict": str(result.verdict), "summary": result.summary}
+            for name, result in results.passes.items()
+        ],
+    }
+
+
+def _capture(context: Context) -> dict[str, Any]:
+    status = context.table["icrc_status"]
+    return {
+        "file": context.capture.file,
+        "packets": len(context.table),
+        "roce_packets": int(context.roce.sum()),
+        "icrc_ok": int(np.count_nonzero(status == ICRC_OK)),
+        "icrc_bad": int(np.count_nonzero(status == ICRC_BAD)),
+        "icrc_unchecked": int(np.count_nonzero(status == ICRC_UNCHECKABLE)),
+    }
+
+
+def _connection(connection: Connection) -> dict[str, Any]:
+    said = _best(connection)
+    return {
+        "transport": connection.transport,
+        "a": _end(connection.a),
+        "b": _end(connection.b),
+        "paired_by": connection.paired_by,
+        "negotiated_by": None if said is None else said.source,
+        "convention": None if said is None else str(said.convention),
+        "tls": next((dict(s.tls) for s in connection.negotiated if s.tls is not None), None),
+    }
+
+
+def _best(connection: Connection) -> Negotiated | None:
+    """The statement that counts most: what the capture itself shows before what was logged."""
+    order = {"tls": 0, "clear": 1, "endpoint_log": 2}
+    return min(connection.negotiated, key=lambda said: order.get(said.witness, 3), default=None)
+
+
+def _end(end: End) -> dict[str, Any]:
+    return {"ip": end.ip, "qpn": end.qpn}
+
+
+def _direction(judgement: Judgement) -> dict[str, Any]:
+    return {
+        "from": judgement.sender,
+        "announced_sq_psn": judgement.announced,
+        "first_request_psn": judgement.first,
+        "frame": judgement.frame,
+        "verdict": str(judgement.verdict),
+        "sentence": judgement.sentence,
+        "witnesses": {name: _answer(answer) for name, answer in judgement.witnesses.items()},
+    }
+
+
+def _answer(answer: Answer) -> dict[str, Any]:
+    return {
+        "value": answer.value,
+        "frame": answer.frame,
+        "status": str(answer.status),
+        "detail": answer.detail,
+    }
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    return {
+        "code": finding.code,
+        "severity": str(finding.severity),
+        "message": finding.message,
+        "frames": list(finding.frames),
+        "connection": finding.connection,
+    }

@@ -1,0 +1,184 @@
+"""Can this capture prove anything?
+
+Looks at the evidence before anyone judges by it: does the capture hold RoCE packets at all (and if
+not, what instead); is the file whole; did the capturing program drop packets; were packets cut by a
+snap length; do TCP acknowledgements tell of bytes that the capture misses; and, for a run
+directory, is every file still the one that was recorded (SHA-256), did the run complete, and do the
+devices' packet counters agree with the packets in the capture.
+
+Verdicts: *pass*; *fail* if evidence was changed after the run (`evidence-changed`,
+`counters-disagree`, `count-disagrees`); *inconclusive* if there is no RoCE (`no-roce`), the run did
+not complete (`run-not-complete`), or packets are missing (`file-damaged`, `packets-dropped`,
+`packets-cut`, `tcp-gap`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from analysis.context import Context
+from analysis.finding import Finding, PassResult, Severity, Verdict
+from captures.run import edited
+from dissectors.damage import DamageCode
+from dissectors.ethernet import Ethernet
+from dissectors.ip import IPv4, IPv6
+from dissectors.tcp import TCP
+from dissectors.udp import UDP
+
+NEIGHBOURS = (TCP, UDP, IPv4, IPv6, Ethernet)
+COUNTERS = (("sent_pkts", "src"), ("rcvd_pkts", "dst"))
+
+
+def run(context: Context) -> PassResult:
+    """All checks; each finding says what it weighs."""
+    findings = tuple(finding for check in CHECKS for finding in check(context))
+    packets, roce = len(context.table), int(context.roce.sum())
+    summary = f"{packets} packets, {roce} of them RoCE"
+    grave = {finding.severity for finding in findings}
+    verdict = (
+        Verdict.FAIL
+        if Severity.ERROR in grave
+        else Verdict.INCONCLUSIVE
+        if Severity.WARNING in grave
+        else Verdict.PASS
+    )
+    return PassResult(verdict, summary, findings)
+
+
+def holds_roce(context: Context) -> Iterator[Finding]:
+    """`no-roce`: nothing to judge; the message says what there is."""
+    if context.roce.any():
+        return
+    table = context.table
+    left = np.ones(len(table), bool)
+    seen = []
+    for kind in NEIGHBOURS:
+        mine = left & table.has(kind)
+        left &= ~mine
+        if mine.any():
+            seen.append(f"{int(mine.sum())} {kind.__name__}")
+    if left.any():
+        seen.append(f"{int(left.sum())} other")
+    held = ", ".join(seen) or "nothing"
+    yield Finding(
+        "no-roce",
+        Severity.WARNING,
+        f"no RoCE packet in this capture (UDP port 4791, or EtherType 0x8915): it holds {held}; "
+        "capture on the interface under the RDMA device (rocelab doctor helps)",
+    )
+
+
+def file_is_whole(context: Context) -> Iterator[Finding]:
+    """`file-damaged`: the reader could not make sense of a part of the file."""
+    for damage in context.capture.damage:
+        yield Finding("file-damaged", Severity.WARNING, f"the capture file is damaged: {damage}")
+
+
+def nothing_dropped(context: Context) -> Iterator[Finding]:
+    """`packets-dropped`: the capturing program says that it lost some."""
+    recorded = context.run.capture.get("dropped") if context.run else None
+    dropped = [interface.dropped for interface in context.capture.interfaces]
+    lost = max([recorded if isinstance(recorded, int) else 0, *(n or 0 for n in dropped)])
+    if lost:
+        yield Finding(
+            "packets-dropped",
+            Severity.WARNING,
+            f"{lost} packets were dropped while capturing: what is missing may lie there",
+        )
+
+
+def nothing_cut(context: Context) -> Iterator[Finding]:
+    """`packets-cut`: RoCE packets captured with fewer bytes than they had."""
+    cut = np.flatnonzero(context.roce & (context.table["damage"] == DamageCode.CUT))
+    if len(cut):
+        yield Finding(
+            "packets-cut",
+            Severity.WARNING,
+            f"{len(cut)} RoCE packets were cut by a snap length",
+            context.frames(cut),
+        )
+
+
+def no_tcp_gap(context: Context) -> Iterator[Finding]:
+    """`tcp-gap`: bytes of a TCP stream that its receiver acknowledged are not in the capture."""
+    for stream in context.streams:
+        missing = stream.from_client.missing + stream.from_server.missing
+        if missing:
+            yield Finding(
+                "tcp-gap",
+                Severity.WARNING,
+                f"TCP stream {stream.number} ({stream.client[0]}:{stream.client[1]} to "
+                f"{stream.server[0]}:{stream.server[1]}): the capture misses {missing} bytes",
+                stream.frames[:1],
+            )
+
+
+def run_is_unchanged(context: Context) -> Iterator[Finding]:
+    """`evidence-changed`: a file of the run is not the one that was recorded."""
+    if context.run is None or context.folder is None:
+        return
+    for problem in edited(context.folder, context.run):
+        yield Finding("evidence-changed", Severity.ERROR, problem)
+
+
+def run_is_complete(context: Context) -> Iterator[Finding]:
+    """`run-not-complete`: an end failed or was interrupted."""
+    if context.run is not None and context.run.status != "complete":
+        yield Finding(
+            "run-not-complete",
+            Severity.WARNING,
+            f"the run {context.run.status}: {context.run.reason or 'no reason recorded'}",
+        )
+
+
+def count_agrees(context: Context) -> Iterator[Finding]:
+    """`count-disagrees`: the file holds another number of packets than were recorded."""
+    recorded = context.run.capture.get("received") if context.run else None
+    if isinstance(recorded, int) and recorded != len(context.table):
+        yield Finding(
+            "count-disagrees",
+            Severity.ERROR,
+            f"run.json records {recorded} captured packets, the capture holds {len(context.table)}",
+        )
+
+
+def counters_agree(context: Context) -> Iterator[Finding]:
+    """`counters-disagree`: a device sent or received another number of RoCE packets."""
+    if context.run is None:
+        return
+    table = context.table
+    for name, truth in context.truths.items():
+        host = name.removeprefix("truth-").removesuffix(".jsonl")
+        ip = (context.run.hosts.get(host) or {}).get("ip")
+        counters = [event.get("counters") for event in truth.named("counters")]
+        if not counters or not isinstance(counters[-1], dict):
+            continue
+        rows = np.flatnonzero(context.roce)
+        for counter, side in COUNTERS:
+            counted = counters[-1].get(counter)
+            address = table.source if side == "src" else table.destination
+            _, first, each = np.unique(
+                table[side][rows].view("S16"), return_index=True, return_counts=True
+            )
+            seen = sum(int(n) for at, n in zip(first, each, strict=True) if address(rows[at]) == ip)
+            if isinstance(counted, int) and counted != seen:
+                yield Finding(
+                    "counters-disagree",
+                    Severity.ERROR,
+                    f"{host}: the device counted {counter} {counted}, the capture holds {seen}",
+                )
+
+
+CHECKS = (
+    holds_roce,
+    file_is_whole,
+    nothing_dropped,
+    nothing_cut,
+    no_tcp_gap,
+    run_is_unchanged,
+    run_is_complete,
+    count_agrees,
+    counters_agree,
+)

@@ -1,0 +1,394 @@
+"""Are the PSNs that were negotiated the ones on the wire?
+
+Each end of a connection tells the other its `sq_psn`, the PSN of the first request it will send.
+This pass puts what was announced beside the first request that each end really sent. The first
+request is the one with the lowest PSN, counted serially, not the one captured first: packets may be
+sent again or overtake one another.
+
+Four witnesses answer for each direction. *endpoint_log*: what the endpoints logged (truth files).
+*tls*: the bytes exchanged inside TLS, decrypted from the capture. *bth*: BTH as we decode it.
+*tshark*: BTH as tshark decodes it. Where an exchange went in clear (rdma_cm, pingpong), *clear*
+says what it said. A witness that is missing is named as missing, with the reason.
+
+Whose PSN is it? In a *sender-chooses* exchange (ours, perftest, pingpong) the announced PSN is that
+of the announcer's own first request; in a *receiver-chooses* one (rdma_cm) it is that of its
+peer's.
+
+Verdict of a direction: *match*; *mismatch*; *swapped* (each end used what the other announced);
+*off-by-n* (a little later or earlier than announced); *missing* (announced, but no request in this
+direction); *not-captured* (the capture began after the first request); *copies-disagree* (two
+places tell different announced PSNs); *not-negotiated* (nothing told what was announced).
+
+Verdict of the pass: *fail* for mismatch, swapped, off-by-n, copies-disagree, or a tshark that reads
+another PSN; *inconclusive* for what cannot be told: nothing negotiated or captured, TLS that the
+key log does not decrypt, requests missing that were answered or logged; else *pass*, if at least
+one direction matches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from analysis.context import Context
+from analysis.conversations import SIDES, Connection
+from analysis.finding import (
+    Answer,
+    Finding,
+    Judgement,
+    PassResult,
+    PsnVerdict,
+    Severity,
+    Status,
+    Verdict,
+    worst,
+)
+from analysis.negotiated import Announced, Negotiated
+from analysis.pairing import Ints
+from dissectors import psn as serial
+
+NEAR = 256
+"""Packets: further off than this is another number, not the same one counted differently."""
+
+GRAVITY = {
+    PsnVerdict.MATCH: Verdict.PASS,
+    PsnVerdict.MISMATCH: Verdict.FAIL,
+    PsnVerdict.SWAPPED: Verdict.FAIL,
+    PsnVerdict.OFF_BY_N: Verdict.FAIL,
+    PsnVerdict.COPIES_DISAGREE: Verdict.FAIL,
+    PsnVerdict.MISSING: Verdict.NOT_APPLICABLE,
+    PsnVerdict.NOT_CAPTURED: Verdict.INCONCLUSIVE,
+    PsnVerdict.NOT_NEGOTIATED: Verdict.INCONCLUSIVE,
+}
+WEIGHT = {Verdict.FAIL: Severity.ERROR, Verdict.INCONCLUSIVE: Severity.WARNING}
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What the statements about a connection say of one end: (statement, what it says of it)."""
+
+    said: tuple[tuple[Negotiated, Announced], ...]
+
+    def by(self, *witnesses: str) -> list[tuple[Negotiated, Announced]]:
+        """What these kinds of witness say."""
+        return [(s, a) for s, a in self.said if s.witness in witnesses and a.sq_psn is not None]
+
+    @property
+    def values(self) -> list[int]:
+        """Every sq_psn told, the capture's own words first; more than one is a contradiction."""
+        found = [
+            a.sq_psn for _, a in (*self.by("tls", "clear"), *self.by("endpoint_log", "expect"))
+        ]
+        found += [copy for _, a in self.said for copy in a.copies]
+        return list(dict.fromkeys(value for value in found if value is not None))
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The first request of a direction, and whether earlier ones are known to be missing."""
+
+    psn: int | None = None
+    frame: int | None = None
+    began_earlier: str = ""
+    answered: int = 0
+
+
+def run(context: Context) -> PassResult:
+    """Judge every direction of every connection."""
+    judgements: list[Judgement] = []
+    findings: list[Finding] = []
+    verdicts: list[Verdict] = []
+    owners = _owners(context)
+    earlier = context.sequences.earlier_messages(context.table)
+    for connection in context.conversations.connections:
+        told = {side: _told(connection, side) for side in SIDES}
+        seen = {side: _seen(context, connection, side, earlier) for side in SIDES}
+        pair = [_judge(context, connection, side, told, seen) for side in SIDES]
+        judgements += pair
+        found, verdict = _conclude(connection, pair, told, seen, owners)
+        findings += found
+        verdicts.append(verdict)
+    findings += _not_negotiated(judgements)
+    matches = sum(j.verdict is PsnVerdict.MATCH for j in judgements)
+    if not judgements:
+        return PassResult(Verdict.INCONCLUSIVE, "no RDMA connection in this capture")
+    verdict = worst(verdicts)
+    if verdict in (Verdict.PASS, Verdict.NOT_APPLICABLE) and not matches:
+        verdict = Verdict.INCONCLUSIVE
+    summary = (
+        f"{len(verdicts)} connections, {len(judgements)} directions: in {matches} the first "
+        "request carries the announced PSN"
+    )
+    return PassResult(verdict, summary, tuple(findings), judgements=tuple(judgements))
+
+
+def _told(connection: Connection, side: str) -> Told:
+    end = connection.end(side)
+    return Told(
+        tuple(
+            (said, one)
+            for said in connection.negotiated
+            for one in (said.a, said.b)
+            if one.end == end
+        )
+    )
+
+
+def _seen(context: Context, connection: Connection, side: str, earlier: Ints) -> Seen:
+    """The first request that end `side` sent."""
+    sequences, table = context.sequences, context.table
+    direction = 2 * connection.number + SIDES.index(side)
+    answers = slice(*sequences.answer_start[direction : direction + 2].tolist())
+    at = int(sequences.first[direction])
+    if at < 0:
+        return Seen(answered=answers.stop - answers.start)
+    row = int(sequences.rows[at])
+    return Seen(
+        int(table["bth_psn"][row]),
+        context.frame(row),
+        sequences.began_earlier(table, direction, int(earlier[direction])),
+        answers.stop - answers.start,
+    )
+
+
+def compare(
+    announced: Sequence[int], other: Sequence[int], seen: Seen, other_seen: Seen
+) -> tuple[PsnVerdict, str]:
+    """The verdict for a direction, and the sentence that says it.
+
+    `announced` and `other` are the sq_psn told of the sender and of its peer.
+    """
+    if not announced:
+        return PsnVerdict.NOT_NEGOTIATED, "nothing told which PSN was announced"
+    told = announced[0]
+    if len(announced) > 1:
+        values = " and ".join(f"{value:#08x}" for value in announced)
+        return PsnVerdict.COPIES_DISAGREE, f"the announced PSN is told differently: {values}"
+    if seen.psn is None:
+        return PsnVerdict.MISSING, f"{told:#08x} was announced, no request was captured"
+    if seen.psn == told:
+        return PsnVerdict.MATCH, f"the first request carries the announced PSN {told:#08x}"
+    return _difference(told, other, seen, other_seen)
+
+
+def _difference(
+    told: int, other: Sequence[int], seen: Seen, other_seen: Seen
+) -> tuple[PsnVerdict, str]:
+    """What kind of difference there is between the announced PSN and the first request's."""
+    psn = seen.psn if seen.psn is not None else told
+    both = f"announced {told:#08x}, the first request carries {psn:#08x}"
+    if list(other) == [psn] and other_seen.psn in (None, told):
+        return PsnVerdict.SWAPPED, f"{both}: that is what its peer announced (ends exchanged)"
+    off = serial.difference(psn, told)
+    if off > 0 and seen.began_earlier:
+        return PsnVerdict.NOT_CAPTURED, f"{both}, but {seen.began_earlier}"
+    if abs(off) <= NEAR:
+        return PsnVerdict.OFF_BY_N, f"{both}: off by {off:+d}"
+    return PsnVerdict.MISMATCH, both
+
+
+def _judge(
+    context: Context,
+    connection: Connection,
+    side: str,
+    told: Mapping[str, Told],
+    seen: Mapping[str, Seen],
+) -> Judgement:
+    other = SIDES[1 - SIDES.index(side)]
+    values = told[side].values
+    verdict, sentence = compare(values, told[other].values, seen[side], seen[other])
+    announced = values[0] if values else None
+    return Judgement(
+        connection=connection.number,
+        sender=side,
+        announced=announced,
+        first=seen[side].psn,
+        frame=seen[side].frame,
+        verdict=verdict,
+        sentence=sentence,
+        witnesses=_witnesses(context, connection, told[side], seen[side], announced),
+    )
+
+
+def _witnesses(
+    context: Context, connection: Connection, told: Told, seen: Seen, announced: int | None
+) -> dict[str, Answer]:
+    """Each witness's answer, announcements compared with the wire, the wire with them."""
+    wire = announced if seen.psn is None else seen.psn
+    answers = {
+        "endpoint_log": _announcement(told.by("endpoint_log"), wire, "no endpoint log"),
+        "tls": _announcement(told.by("tls"), wire, ""),
+        "bth": _reading(seen.psn, seen.frame, announced, "no request in this direction"),
+        "tshark": _tshark(context, seen, announced),
+    }
+    if not told.by("tls"):
+        answers["tls"] = _tls_absent(context, connection)
+    if clear := told.by("clear"):
+        answers["clear"] = _announcement(clear, wire, "")
+    if expected := told.by("expect"):
+        answers["expect"] = _announcement(expected, wire, "")
+    return answers
+
+
+def _announcement(
+    said: Iterable[tuple[Negotiated, Announced]], wire: int | None, absent: str
+) -> Answer:
+    found = [(s, a) for s, a in said]
+    if not found:
+        return Answer(Status.MISSING, detail=absent)
+    values = {a.sq_psn for _, a in found} | {copy for _, a in found for copy in a.copies}
+    statement, one = next(((s, a) for s, a in found if a.sq_psn != wire), found[0])
+    agrees = values == {wire}
+    return Answer(
+        Status.AGREES if agrees else Status.DISAGREES, one.sq_psn, one.frame, statement.observer
+    )
+
+
+def _reading(value: int | None, frame: int | None, announced: int | None, absent: str) -> Answer:
+    if value is None:
+        return Answer(Status.MISSING, detail=absent)
+    agrees = announced is None or value == announced
+    return Answer(Status.AGREES if agrees else Status.DISAGREES, value, frame)
+
+
+def _tshark(context: Context, seen: Seen, announced: int | None) -> Answer:
+    if seen.frame is None:
+        return Answer(Status.MISSING, detail="no request in this direction")
+    read = context.witness.bth.get(seen.frame)
+    if read is not None:
+        return _reading(read.psn, seen.frame, announced, "")
+    if context.witness.absent:
+        return Answer(Status.MISSING, detail=context.witness.absent)
+    return Answer(Status.FAILED, frame=seen.frame, detail="tshark sees no BTH in this frame")
+
+
+def _tls_absent(context: Context, connection: Connection) -> Answer:
+    """Why no TLS bytes speak for this connection."""
+    if context.witness.absent:
+        return Answer(Status.MISSING, detail=context.witness.absent)
+    hosts = {connection.a.ip, connection.b.ip}
+    logged_tls = any(said.tls for said in connection.negotiated)
+    for stream in context.streams:
+        why = context.witness.undecrypted.get(stream.number)
+        if why and (logged_tls or {stream.client[0], stream.server[0]} == hosts):
+            failed = bool(context.key_log.text)
+            return Answer(Status.FAILED if failed else Status.MISSING, None, stream.frames[0], why)
+    return Answer(Status.MISSING, detail="no TLS exchange of this connection in the capture")
+
+
+Owners = Mapping[int, Sequence[tuple[int, str]]]
+
+
+def _owners(context: Context) -> Owners:
+    """Which (connection, side) announced a PSN, by PSN."""
+    owners: dict[int, list[tuple[int, str]]] = {}
+    for connection in context.conversations.connections:
+        for side in SIDES:
+            for value in _told(connection, side).values[:1]:
+                owners.setdefault(value, []).append((connection.number, side))
+    return owners
+
+
+def _conclude(
+    connection: Connection,
+    pair: Sequence[Judgement],
+    told: Mapping[str, Told],
+    seen: Mapping[str, Seen],
+    owners: Owners,
+) -> tuple[list[Finding], Verdict]:
+    """Findings about one connection and what they come to."""
+    findings = []
+    verdicts = []
+    for judgement in pair:
+        if judgement.verdict is PsnVerdict.MISSING:
+            finding = _missing(judgement, pair, seen[judgement.sender])
+        elif judgement.verdict in (PsnVerdict.MATCH, PsnVerdict.NOT_NEGOTIATED):
+            finding = None
+        else:
+            finding = _wrong(connection, judgement, told[judgement.sender], owners)
+        used = judgement.first is not None or judgement.announced is not None
+        verdicts.append(GRAVITY[judgement.verdict] if used else Verdict.NOT_APPLICABLE)
+        if finding is not None:
+            findings.append(finding)
+            if finding.severity is Severity.WARNING:
+                verdicts.append(Verdict.INCONCLUSIVE)
+        findings += (doubts := _doubts(connection, judgement))
+        verdicts += [
+            Verdict.FAIL if doubt.severity is Severity.ERROR else Verdict.INCONCLUSIVE
+            for doubt in doubts
+        ]
+    return findings, worst(verdicts)
+
+
+def _wrong(connection: Connection, judgement: Judgement, told: Told, owners: Owners) -> Finding:
+    sentence = f"from {connection.end(judgement.sender)}: {judgement.sentence}"
+    elsewhere = [
+        owner
+        for owner in owners.get(judgement.first if judgement.first is not None else -1, ())
+        if owner[0] != connection.number
+    ]
+    if elsewhere and judgement.verdict is PsnVerdict.MISMATCH:
+        number, side = elsewhere[0]
+        sentence += f"; end {side} of connection {number} announced that (logs exchanged?)"
+    frames = [a.frame for _, a in told.said if a.frame is not None]
+    if judgement.frame is not None:
+        frames.append(judgement.frame)
+    severity = WEIGHT[GRAVITY[judgement.verdict]]
+    code = f"psn-{judgement.verdict}"
+    return Finding(code, severity, sentence, tuple(dict.fromkeys(frames)), connection.number)
+
+
+def _missing(judgement: Judgement, pair: Sequence[Judgement], seen: Seen) -> Finding:
+    """Announced and not seen: harmless where the end sent nothing, a gap where it was answered."""
+    if seen.answered:
+        why = f"{judgement.sentence}, yet {seen.answered} responses answer what was sent"
+        return Finding("psn-missing", Severity.WARNING, why, (), judgement.connection)
+    if all(one.first is None for one in pair):
+        why = f"{judgement.sentence} in either direction: not captured, or not used"
+        return Finding("psn-missing", Severity.WARNING, why, (), judgement.connection)
+    why = f"{judgement.sentence} in this direction: this end sent none, so nothing tests its PSN"
+    return Finding("psn-unused", Severity.INFO, why, (), judgement.connection)
+
+
+def _doubts(connection: Connection, judgement: Judgement) -> list[Finding]:
+    """What the witnesses contradict or cannot confirm."""
+    findings = []
+    tshark, bth = judgement.witnesses["tshark"], judgement.witnesses["bth"]
+    frames = () if judgement.frame is None else (judgement.frame,)
+    if tshark.value is not None and tshark.value != bth.value:
+        message = f"we read PSN {bth.value:#08x} in this frame, tshark {tshark.value:#08x}"
+        findings.append(
+            Finding("witness-disagrees", Severity.ERROR, message, frames, connection.number)
+        )
+    if tshark.status is Status.FAILED:
+        findings.append(
+            Finding("witness-failed", Severity.WARNING, tshark.detail, frames, connection.number)
+        )
+    tls = judgement.witnesses["tls"]
+    if tls.status is Status.FAILED and judgement.sender == SIDES[0]:
+        message = f"TLS of this connection: {tls.detail}"
+        at = () if tls.frame is None else (tls.frame,)
+        findings.append(
+            Finding("tls-not-decrypted", Severity.WARNING, message, at, connection.number)
+        )
+    return findings
+
+
+def _not_negotiated(judgements: Sequence[Judgement]) -> list[Finding]:
+    """One finding for all directions that nothing told of."""
+    untold = [
+        j for j in judgements if j.verdict is PsnVerdict.NOT_NEGOTIATED and j.first is not None
+    ]
+    if not untold:
+        return []
+    frames = tuple(j.frame for j in untold[:20] if j.frame is not None)
+    return [
+        Finding(
+            "psn-not-negotiated",
+            Severity.WARNING,
+            f"nothing in the capture or beside it tells which PSN was announced for {len(untold)} "
+            "directions: give --keylog, --truth, or capture the exchange too",
+            frames,
+            untold[0].connection if len(untold) == 1 else None,
+        )
+    ]

@@ -1,0 +1,171 @@
+"""Results as text for people: the verdict, who said what about each PSN, then what to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from rich.console import Console
+from rich.text import Text
+
+from analysis.conversations import Connection
+from analysis.document import Results
+from analysis.finding import (
+    WITNESSES,
+    Answer,
+    Finding,
+    Judgement,
+    PsnVerdict,
+    Severity,
+    Status,
+    Verdict,
+)
+
+LISTED = 40
+"""Directions and findings shown; the rest is counted (--json has all)."""
+FRAMES = 8
+COLUMNS = {
+    "direction": 9,
+    "announced": 9,
+    "first request": 13,
+    "frame": 6,
+    "verdict": 15,
+    **{name.removeprefix("endpoint_"): 6 for name in WITNESSES},
+}
+"""Columns of the table and their widths."""
+
+COLOURS = {
+    Verdict.PASS: "bold green",
+    Verdict.FAIL: "bold red",
+    Verdict.INCONCLUSIVE: "bold yellow",
+    Verdict.NOT_APPLICABLE: "dim",
+}
+MOODS = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.INFO: "dim"}
+HEADLINES = {
+    Verdict.PASS: "the PSNs on the wire are the negotiated ones",
+    Verdict.FAIL: "this capture does not bear out what was negotiated",
+    Verdict.INCONCLUSIVE: "this capture cannot prove it, one way or the other",
+    Verdict.NOT_APPLICABLE: "nothing to judge",
+}
+SIGNS = {Status.AGREES: "yes", Status.DISAGREES: "NO", Status.MISSING: "-", Status.FAILED: "failed"}
+SIGN_COLOURS = {Status.AGREES: "green", Status.DISAGREES: "red", Status.FAILED: "yellow"}
+
+
+def show(results: Results, console: Console | None = None) -> None:
+    """Print `results`."""
+    console = console or Console(highlight=False, soft_wrap=True)
+    console.print(
+        Text.assemble(
+            (str(results.verdict).upper(), COLOURS[results.verdict]),
+            f"  {HEADLINES[results.verdict]}",
+        )
+    )
+    for name, result in results.passes.items():
+        verdict = Text(f"{result.verdict!s:<15}", COLOURS[result.verdict])
+        console.print(Text.assemble("  ", verdict, f"{name:<18} {result.summary}"))
+    _directions(console, results)
+    _absent(console, results.judgements)
+    _findings(console, results.findings)
+
+
+def _directions(console: Console, results: Results) -> None:
+    judgements = results.judgements
+    if not judgements:
+        return
+    shown = _gravest(judgements)
+    console.print()
+    console.print(Text("  ".join(name.ljust(width) for name, width in COLUMNS.items()), "dim"))
+    above = None
+    for judgement in shown:
+        if judgement.connection != above:
+            above = judgement.connection
+            connection = results.context.conversations.connections[above]
+            console.print(Text(_headline(connection), "bold"))
+        cells = zip(_row(judgement), COLUMNS.values(), strict=True)
+        console.print(Text("  ").join(_padded(cell, width) for cell, width in cells))
+    if len(shown) < len(judgements):
+        console.print(f"and {len(judgements) - len(shown)} more directions (--json has all)")
+
+
+def _headline(connection: Connection) -> str:
+    told = ", ".join(dict.fromkeys(said.source for said in connection.negotiated)) or "nothing"
+    return (
+        f"{connection.number}: a {connection.a}, b {connection.b} "
+        f"({connection.transport or 'no packet'}, negotiated by {told}, "
+        f"paired by {connection.paired_by})"
+    )
+
+
+def _padded(cell: Text, width: int) -> Text:
+    cell.pad_right(max(0, width - len(cell)))
+    return cell
+
+
+def _gravest(judgements: Sequence[Judgement]) -> list[Judgement]:
+    """The first LISTED, those that do not match before the others, then in their own order."""
+    chosen = sorted(judgements, key=lambda j: j.verdict is PsnVerdict.MATCH)[:LISTED]
+    return sorted(chosen, key=lambda j: (j.connection, j.sender))
+
+
+def _row(judgement: Judgement) -> list[Text]:
+    other = "b" if judgement.sender == "a" else "a"
+    good = judgement.verdict is PsnVerdict.MATCH
+    return [
+        Text(f"  {judgement.sender} to {other}"),
+        Text(_hex(judgement.announced)),
+        Text(_hex(judgement.first)),
+        Text("-" if judgement.frame is None else str(judgement.frame)),
+        Text(str(judgement.verdict), "green" if good else "yellow"),
+        *(_sign(judgement.witnesses[name]) for name in WITNESSES),
+    ]
+
+
+def _hex(psn: int | None) -> str:
+    return "-" if psn is None else f"{psn:#08x}"
+
+
+def _sign(answer: Answer) -> Text:
+    return Text(SIGNS[answer.status], SIGN_COLOURS.get(answer.status, "dim"))
+
+
+def _absent(console: Console, judgements: Iterable[Judgement]) -> None:
+    """Why witnesses that nobody heard are missing, each reason once."""
+    reasons = {
+        (name, judgement.witnesses[name].detail): None
+        for judgement in judgements
+        for name in WITNESSES
+        if judgement.witnesses[name].status is Status.MISSING
+    }
+    for name, why in list(reasons)[:LISTED]:
+        console.print(Text(f"  witness {name} missing: {why}", "dim"))
+
+
+def _findings(console: Console, findings: Sequence[Finding]) -> None:
+    order = [Severity.ERROR, Severity.WARNING, Severity.INFO]
+    ranked = sorted(findings, key=lambda finding: order.index(finding.severity))
+    if ranked:
+        console.print()
+    for finding in ranked[:LISTED]:
+        where = "" if finding.connection is None else f" (connection {finding.connection})"
+        console.print(
+            Text.assemble(
+                (f"{finding.severity!s:<8}", MOODS[finding.severity]),
+                f"{finding.code}{where}: {_plain(finding.message)}",
+            )
+        )
+        if finding.frames:
+            console.print(Text(f"        look at {_filter(finding.frames)}", "dim"))
+    if len(ranked) > LISTED:
+        console.print(f"and {len(ranked) - LISTED} more findings (--json has all)")
+
+
+def _filter(frames: Sequence[int]) -> str:
+    """A Wireshark display filter that shows these frames."""
+    if len(frames) == 1:
+        return f"frame.number == {frames[0]}"
+    more = f" and {len(frames) - FRAMES} more" if len(frames) > FRAMES else ""
+    return f"frame.number in {{{', '.join(map(str, frames[:FRAMES]))}}}{more}"
+
+
+def _plain(text: str) -> str:
+    """`text` without control characters: what came from a packet must not steer a terminal."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)

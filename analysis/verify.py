@@ -1,0 +1,217 @@
+"""From a run directory or a capture to results: read, decrypt, pair, ask the witness, judge."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import captures
+from analysis import conversations, exchanges, passes, sequences
+from analysis.context import Context, KeyLog, SecondWitness
+from analysis.dialogue import Dialogue, Said
+from analysis.document import Results
+from analysis.exchanges import truth as truth_exchange
+from analysis.finding import worst
+from analysis.streams import Stream, streams
+from analysis.witness import Evidence, NoWitness
+from captures.run import Run, RunError, load
+from captures.truth import Truth, TruthError, read
+from dissectors.table import PacketTable
+
+CAPTURE = "capture.pcapng"
+KEY_LOG = "keylog.txt"
+ASKED = 2000
+"""Frames tshark reads BTH of; it takes over a millisecond for each."""
+VERSIONS = {
+    0x0300: "SSLv3",
+    0x0301: "TLSv1",
+    0x0302: "TLSv1.1",
+    0x0303: "TLSv1.2",
+    0x0304: "TLSv1.3",
+}
+
+
+class Unreadable(Exception):  # noqa: N818 (says what is the matter with the input)
+    """An input that cannot be used; the text says which, why, and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """The files there are to judge by."""
+
+    path: Path
+    capture: Path
+    truths: tuple[Path, ...]
+    key_log: Path | None
+    folder: Path | None = None
+    run: Run | None = None
+
+
+def verify(
+    path: str | Path, keylog: str | Path | None = None, truth: Sequence[str | Path] = ()
+) -> Results:
+    """Judge a run directory or a capture file by every pass.
+
+    `keylog` (NSS format) goes before the secrets inside the capture, `truth` files (endpoint logs)
+    before those of the run. Raises Unreadable.
+    """
+    try:
+        return judge(gather(find(Path(path), keylog, truth)))
+    except (captures.CaptureError, RunError, TruthError) as error:
+        raise Unreadable(str(error)) from error
+    except OSError as error:
+        raise Unreadable(f"{error.filename or path}: {error.strerror or error}") from error
+
+
+def find(path: Path, keylog: str | Path | None, truth: Sequence[str | Path]) -> Inputs:
+    """Which files `path` means, and what else was given."""
+    given = tuple(Path(one) for one in truth)
+    key_log = None if keylog is None else Path(keylog)
+    if not path.is_dir():
+        return Inputs(path, path, given, key_log)
+    run = load(path)
+    capture = path / str(run.capture.get("file", CAPTURE))
+    logs = given or tuple(sorted(path.glob("truth-*.jsonl")))
+    return Inputs(path, capture, logs, key_log, path, run)
+
+
+def gather(inputs: Inputs) -> Context:
+    """Read everything and pair it up; ask tshark."""
+    capture = captures.open(inputs.capture)
+    table = capture.table()
+    truths = _truths(inputs.truths)
+    tcp = streams(table)
+    key_log = _key_log(inputs, capture)
+    evidence = Evidence(capture, table)
+    witness, dialogues = _dialogues(table, tcp, key_log, evidence)
+    statements = [
+        *exchanges.from_dialogues(dialogues),
+        *(said for name, log in truths.items() for said in truth_exchange.read(log, name)),
+    ]
+    paired = conversations.build(table, statements)
+    laid_out = sequences.lay_out(table, paired)
+    return Context(
+        path=inputs.path,
+        capture=capture,
+        table=table,
+        streams=tcp,
+        statements=statements,
+        conversations=paired,
+        sequences=laid_out,
+        witness=_read_bth(evidence, laid_out, witness),
+        key_log=key_log,
+        truths=truths,
+        folder=inputs.folder,
+        run=inputs.run,
+    )
+
+
+def judge(context: Context) -> Results:
+    """Run every pass. All that is applicable must pass, and the PSNs must have been compared."""
+    found = {name: passes.run(name, context) for name in passes.PASSES}
+    verdict = worst(result.verdict for result in found.values())
+    return Results(context, found, verdict)
+
+
+def _truths(paths: Iterable[Path]) -> dict[str, Truth]:
+    """Endpoint logs by file name; by whole path where two have the same name."""
+    logs: dict[str, Truth] = {}
+    for path in paths:
+        logs[str(path) if path.name in logs else path.name] = read(path)
+    return logs
+
+
+def _key_log(inputs: Inputs, capture: captures.Capture) -> KeyLog:
+    if inputs.key_log is not None:
+        text = inputs.key_log.read_text(encoding="ascii", errors="replace")
+        return KeyLog(text, str(inputs.key_log))
+    if capture.secrets:
+        return KeyLog(capture.secrets, "the capture's secrets block")
+    beside = inputs.capture.with_name(KEY_LOG)
+    if beside.is_file():
+        return KeyLog(beside.read_text(encoding="ascii", errors="replace"), str(beside))
+    return KeyLog()
+
+
+def _dialogues(
+    table: PacketTable, tcp: Sequence[Stream], key_log: KeyLog, evidence: Evidence
+) -> tuple[SecondWitness, list[Dialogue]]:
+    """What was said over TCP, in clear or decrypted, and what could not be decrypted."""
+    undecrypted = {s.number: _no_key(s, key_log) for s in tcp if s.is_tls}
+    with_key = [s for s in tcp if s.is_tls and not undecrypted[s.number]]
+    absent = ""
+    plain: Mapping[int, list[tuple[int, bytes]]] = {}
+    try:
+        plain = evidence.decrypted(with_key, key_log.text)
+    except NoWitness as error:
+        absent = str(error)
+    for stream in with_key:
+        undecrypted[stream.number] = absent or (
+            "" if plain[stream.number] else f"tshark cannot decrypt it with {key_log.origin}"
+        )
+    talk = [_dialogue(table, s, plain.get(s.number, ()) if s.is_tls else _in_clear(s)) for s in tcp]
+    decrypted = frozenset(number for number, why in undecrypted.items() if not why)
+    left = {number: why for number, why in undecrypted.items() if why}
+    return SecondWitness(decrypted, left, {}, absent), [d for d in talk if d.said]
+
+
+def _no_key(stream: Stream, key_log: KeyLog) -> str:
+    """Why `stream` cannot be decrypted, as far as its hello tells; empty if it may."""
+    random = stream.hello.get("client_random")
+    if not key_log.text:
+        return "there is no TLS key log (--keylog FILE)"
+    if random is None:
+        return "its TLS handshake was not captured"
+    if random not in key_log.client_randoms:
+        return f"{key_log.origin} holds no secrets of this TLS session"
+    return ""
+
+
+def _in_clear(stream: Stream) -> Iterator[tuple[int, bytes]]:
+    for sent in (stream.from_client, stream.from_server):
+        bounds = [*sent.offsets, len(sent.data)][1:]
+        for start, end, frame in zip(sent.offsets, bounds, sent.frames, strict=True):
+            yield frame, sent.data[start:end]
+
+
+def _dialogue(table: PacketTable, stream: Stream, parts: Iterable[tuple[int, bytes]]) -> Dialogue:
+    client = {*stream.from_client.frames}
+    frames, times = table["frame"], table["time_ns"]
+    said = tuple(
+        Said(frame in client, frame, int(times[frames.searchsorted(frame)]), data)
+        for frame, data in sorted(parts, key=lambda part: part[0])
+    )
+    return Dialogue(stream.number, stream.client, stream.server, said, _tls(stream))
+
+
+def _tls(stream: Stream) -> dict[str, Any] | None:
+    """Version and cipher suite by name, as the hellos say; None for a stream in clear."""
+    if not stream.is_tls:
+        return None
+    version, cipher = stream.hello.get("version"), stream.hello.get("cipher")
+    named: dict[str, Any] = {}
+    if version is not None:
+        named["version"] = VERSIONS.get(version, f"{version:#06x}")
+    if cipher is not None:
+        named["cipher"] = _ciphers().get(cipher, f"{cipher:#06x}")
+    return named
+
+
+@cache
+def _ciphers() -> dict[int, str]:
+    return {c["id"] & 0xFFFF: c["name"] for c in ssl.create_default_context().get_ciphers()}
+
+
+def _read_bth(
+    evidence: Evidence, laid_out: sequences.Sequences, witness: SecondWitness
+) -> SecondWitness:
+    first = laid_out.first[laid_out.first >= 0][:ASKED]
+    frames = evidence.table["frame"][laid_out.rows[first]].tolist()
+    try:
+        return replace(witness, bth=evidence.bth(frames))
+    except NoWitness as error:
+        return replace(witness, absent=str(error))

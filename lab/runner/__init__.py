@@ -1,1 +1,0 @@
-"""Runs a scenario from the hosts' making to the last byte of evidence."""
