@@ -59,13 +59,12 @@ class Browser:
                 return result
             self.events.append(reply)
 
-    def wait(self, method: str) -> dict[str, Any]:
-        """The next event of that name."""
-        while True:
-            for number, event in enumerate(self.events):
-                if event.get("method") == method:
-                    return self.events.pop(number)
-            self.events.append(self.receive())
+    def listen(self, seconds: float) -> None:
+        """Keep the events that arrive within so many seconds."""
+        end = time.monotonic() + seconds
+        with contextlib.suppress(TimeoutError):
+            while True:
+                self.events.append(self.receive(max(0, end - time.monotonic())))
 
     def receive(self, limit: float = 30.0) -> dict[str, Any]:
         end = time.monotonic() + limit
@@ -115,8 +114,11 @@ class Page:
         self.command("Emulation.setScriptExecutionDisabled", value=not on)
 
     def open(self, path: Path) -> None:
-        self.command("Page.navigate", url=path.resolve().as_uri())
-        self.browser.wait("Page.loadEventFired")
+        url = path.resolve().as_uri()
+        failure = self.command("Page.navigate", url=url).get("errorText")
+        if failure:
+            raise RuntimeError(f"{url}: {failure}")
+        self.until(f"document.readyState === 'complete' && location.href === {json.dumps(url)}")
 
     def evaluate(self, expression: str) -> Any:
         """The value of a script expression (promises awaited) in the page."""
@@ -130,10 +132,10 @@ class Page:
     def until(self, expression: str, limit: float = 20.0) -> None:
         """Return when the expression is true in the page."""
         end = time.monotonic() + limit
-        while not self.evaluate(expression):
+        while not self.evaluate(f"Boolean({expression})"):
             if time.monotonic() > end:
                 raise TimeoutError(f"never true: {expression}")
-            self.evaluate("new Promise(requestAnimationFrame).then(() => 0)")
+            self.browser.listen(0.02)
 
     def press(self, key: str, code: int) -> None:
         for kind in ("rawKeyDown", "keyUp"):
@@ -152,7 +154,7 @@ class Page:
 
     def complaints(self) -> list[str]:
         """Errors, warnings, policy violations and requests beyond the page itself, in words."""
-        self.evaluate("new Promise((done) => setTimeout(done, 50))")
+        self.browser.listen(0.05)
         said = []
         for event in self.browser.events:
             if event.get("sessionId") != self.session:

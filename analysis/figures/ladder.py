@@ -83,7 +83,7 @@ def _fold(run: list[Rung]) -> list[Rung]:
         return run
     first, *between, last = run
     assert isinstance(first, Step)
-    return [first, Gap(len(between), f"more {first.label}"), last]
+    return [first, Gap(len(between), f"more: {first.label}"), last]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ class Layout:
         return (self.left + self.right) / 2
 
 
-WIDE = Layout(width=880, left=150, right=800, font=13, row=32, columns=True)
+WIDE = Layout(width=1000, left=160, right=920, font=13, row=32, columns=True)
 NARROW = Layout(width=340, left=10, right=330, font=10.5, row=30, columns=False)
 
 
@@ -135,6 +135,7 @@ def draw(
         since = (rung.time_ns - start) / 1e6 if isinstance(rung, Step) else None
         placed.append(Placed(type(rung).__name__.lower(), y, rung, since))
         y += layout.row
+        y += layout.row // 3 if isinstance(rung, Step) and rung.mark else 0
     template = environment().get_template("figures/ladder.svg.j2")
     svg = template.render(
         placed=placed,

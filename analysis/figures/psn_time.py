@@ -74,9 +74,7 @@ def chart(
     base: int,
     owner: str,
     palette: Palette = PAPER,
-    *,
-    width: int | str = 780,
-    height: int = 300,
+    width: int = 780,
 ) -> alt.LayerChart:
     """The sequence of end `owner`; PSNs are drawn as distance from `base` and labelled as PSNs."""
     start = min((point.time_ns for point in points), default=0)
@@ -95,7 +93,12 @@ def chart(
     ]
     kinds = [kind for kind in SHAPES if any(row["kind"] == kind for row in rows)]
     label = f"'0x' + format(({base} + datum.value + 16777216) % 16777216, '06x')"
-    x = alt.X("ms:Q", title="milliseconds since the first packet drawn")
+    x = alt.X(
+        "ms:Q",
+        title="milliseconds since the first packet drawn",
+        scale=alt.Scale(zero=False, nice=False, padding=12),
+        axis=alt.Axis(tickCount=8, labelOverlap=True),
+    )
     y = alt.Y(
         "ahead:Q",
         title=None,
@@ -106,17 +109,17 @@ def chart(
         bind="scales", name="zoom", zoom="wheel![event.shiftKey]", encodings=["x", "y"]
     )
     data = alt.Data(values=rows)
+    long = [row for row in rows if row["last"] > row["ahead"]]
     spans = (
-        alt.Chart(data)
-        .mark_rule(strokeWidth=3, opacity=0.35)
+        alt.Chart(alt.Data(values=long))
+        .mark_rule(strokeWidth=3, opacity=0.35, clip=True)
         .encode(x=x, y=y, y2="last:Q", color=alt.value(palette.end(owner)))
-        .transform_filter("datum.last > datum.ahead")
     )
     colours = alt.Scale(domain=kinds, range=[colour(kind, owner, palette) for kind in kinds])
     shapes = alt.Scale(domain=kinds, range=[SHAPES[kind] for kind in kinds])
     marks = (
         alt.Chart(data)
-        .mark_point(size=55, strokeWidth=1.5)
+        .mark_point(size=55, strokeWidth=1.5, opacity=1, clip=True)
         .encode(
             x=x,
             y=y,
@@ -131,28 +134,24 @@ def chart(
         )
         .add_params(zoom)
     )
-    return style(alt.layer(spans, marks).properties(width=width, height=height), palette)
+    tall = max((row["last"] for row in rows), default=0) - min(
+        (row["ahead"] for row in rows), default=0
+    )
+    height = min(300, 60 + 24 * tall)
+    layers = [spans, marks] if long else [marks]
+    return style(alt.layer(*layers).properties(width=width, height=height), palette)
 
 
 def style(made: Any, palette: Palette) -> Any:
-    """The look all charts share."""
-    axis = {
-        "labelColor": palette.muted,
-        "titleColor": palette.muted,
-        "titleFontWeight": 400,
-        "gridColor": palette.rule,
-        "domainColor": palette.rule,
-        "tickColor": palette.rule,
-        "labelFontSize": 12,
-        "titleFontSize": 12,
-    }
-    transparent = palette.paper.startswith("var")
-    return (
-        made.configure(
-            background="transparent" if transparent else palette.paper,
-            font="DejaVu Sans, sans-serif" if not transparent else "inherit",
-        )
-        .configure_axis(**axis)
-        .configure_axisY(labelFont="DejaVu Sans Mono, monospace")
-        .configure_view(stroke=None)
+    """The look all charts share; on a page they stand on its own ground and in its own type."""
+    words = {"labelColor": palette.muted, "titleColor": palette.muted, "titleFontWeight": 400}
+    lines = dict.fromkeys(("gridColor", "domainColor", "tickColor"), palette.rule)
+    sizes = {"labelFontSize": 12, "titleFontSize": 12}
+    on_page = palette.paper.startswith("var")
+    made = made.configure(
+        background="transparent" if on_page else palette.paper,
+        font="inherit" if on_page else "DejaVu Sans, sans-serif",
     )
+    made = made.configure_axis(**words, **lines, **sizes).configure_legend(**words, **sizes)
+    made = made.configure_axisY(labelFont="DejaVu Sans Mono, monospace")
+    return made.configure_view(stroke=None)

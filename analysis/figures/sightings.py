@@ -2,130 +2,145 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
-
+from analysis.conversations import SIDES
 from analysis.figures.ladder import Step
 from analysis.figures.psn_time import Point
+from analysis.sequences import Sequences
 from dissectors import opcode, psn
 from dissectors.aeth import AETH, decode
-from dissectors.reth import RETH
+from dissectors.table import PacketTable
 
 OTHER = {"a": "b", "b": "a"}
+LIMIT = 20_000
+"""Packets taken of each direction's requests and of its answers."""
+COLUMNS = {
+    "frame": "frame",
+    "time_ns": "time_ns",
+    "opcode": "bth_opcode",
+    "psn": "bth_psn",
+    "payload": "payload_length",
+}
+"""What a sighting takes from the packet table as it is: its name here -> there."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
     """One packet. `owner` is the end whose sequence `psn` counts in: the sender's for a request.
 
-    `kind` is request, sent again, response, ack or nak; `span` the PSNs a request takes.
+    `kind` is request, sent again, response, ack or nak. `place` is the PSN counted from the owner's
+    first request seen (so a wrap is no jump), `span` the PSNs a request takes.
     """
 
     row: int
     frame: int
     time_ns: int
+    opcode: int
+    psn: int
+    payload: int
     sender: str
     owner: str
     kind: str
-    opcode: int
-    psn: int
-    span: int
-    payload: int
-    syndrome: int | None
+    place: int
+    span: int = 1
+    syndrome: int | None = None
 
     @property
     def name(self) -> str:
+        """The opcode in words."""
         return opcode.name(self.opcode)
 
+    @property
+    def base(self) -> int:
+        """The PSN that `place` counts from."""
+        return int(psn.add(self.psn, -self.place))
 
-def sight(table: Any, rows: Sequence[tuple[int, str]], path_mtu: int) -> list[Sighting]:
-    """Sightings of `rows`, pairs of table row and sender (`a` or `b`) in capture order."""
-    seen: list[Sighting] = []
-    ahead: dict[str, int] = {}
-    has_aeth, has_reth = table.has(AETH), table.has(RETH)
-    for row, sender in rows:
-        code = int(table["bth_opcode"][row])
-        number = int(table["bth_psn"][row])
-        member = opcode.BY_VALUE[code]
-        request = member is not None and member.is_request
-        syndrome = int(table["aeth_syndrome"][row]) if has_aeth[row] else None
-        span = 1
-        if request and has_reth[row] and member is opcode.Opcode.RC_RDMA_READ_REQUEST:
-            span = psn.span(int(table["reth_dma_len"][row]), path_mtu)
-        kind = "request" if request else _answer(syndrome, member)
-        owner = sender if request else OTHER[sender]
-        if request:
-            expected = ahead.get(sender)
-            if expected is not None and psn.difference(number, expected) < 0:
-                kind = "sent again"
-            end = psn.add(number, span)
-            if expected is None or psn.difference(end, expected) > 0:
-                ahead[sender] = end
-        seen.append(
-            Sighting(
-                row,
-                int(table["frame"][row]),
-                int(table["time_ns"][row]),
-                sender,
-                owner,
-                kind,
-                code,
-                number,
-                span,
-                int(table["payload_length"][row]),
-                syndrome,
-            )
+
+def sight(table: PacketTable, sequences: Sequences, connection: int) -> list[Sighting]:
+    """The packets of connection number `connection`, in capture order."""
+    found: list[Sighting] = []
+    for number, owner in enumerate(SIDES):
+        direction = 2 * connection + number
+        found += _requests(table, sequences, direction, owner)
+        found += _answers(table, sequences, direction, owner)
+    return sorted(found, key=lambda seen: seen.row)
+
+
+def _requests(
+    table: PacketTable, sequences: Sequences, direction: int, owner: str
+) -> Iterator[Sighting]:
+    start, stop = sequences.start[direction : direction + 2].tolist()
+    repeat = sequences.repeat
+    for at in range(start, min(stop, start + LIMIT)):
+        yield Sighting(
+            **_columns(table, int(sequences.rows[at])),
+            sender=owner,
+            owner=owner,
+            kind="sent again" if repeat[at] else "request",
+            place=int(sequences.place[at]),
+            span=int(sequences.span[at]),
         )
-    return seen
 
 
-def _answer(syndrome: int | None, member: Any) -> str:
+def _answers(
+    table: PacketTable, sequences: Sequences, direction: int, owner: str
+) -> Iterator[Sighting]:
+    start, stop = sequences.answer_start[direction : direction + 2].tolist()
+    has_aeth = table.has(AETH)
+    for at in range(start, min(stop, start + LIMIT)):
+        row = int(sequences.answers[at])
+        syndrome = int(table["aeth_syndrome"][row]) if has_aeth[row] else None
+        yield Sighting(
+            **_columns(table, row),
+            sender=OTHER[owner],
+            owner=owner,
+            kind=_answer(int(table["bth_opcode"][row]), syndrome),
+            place=int(sequences.answer_place[at]),
+            syndrome=syndrome,
+        )
+
+
+def _columns(table: PacketTable, row: int) -> dict[str, int]:
+    return {"row": row, **{name: int(table[column][row]) for name, column in COLUMNS.items()}}
+
+
+def _answer(code: int, syndrome: int | None) -> str:
     if syndrome is not None and decode(syndrome).kind in ("nak", "rnr"):
         return "nak"
+    member = opcode.BY_VALUE[code]
     return "response" if member is not None and member.has_payload else "ack"
 
 
-def points(sightings: Sequence[Sighting], owner: str, base: int) -> list[Point]:
-    """The sequence of end `owner`, each PSN as its signed distance from `base`, wraps undone."""
-    mine = [seen for seen in sightings if seen.owner == owner]
-    numbers = np.array([psn.difference(seen.psn, base) for seen in mine], dtype=np.int64)
-    if len(numbers):
-        onward = psn.difference(numbers[1:], numbers[:-1])
-        numbers = numbers[0] + np.concatenate(([0], np.cumsum(onward)))
+def points(sightings: Sequence[Sighting], owner: str) -> list[Point]:
+    """The sequence of end `owner`."""
     return [
-        Point(
-            seen.frame,
-            seen.time_ns,
-            seen.psn,
-            int(number),
-            seen.kind,
-            seen.sender,
-            seen.name,
-            seen.span,
-        )
-        for seen, number in zip(mine, numbers, strict=True)
+        Point(s.frame, s.time_ns, s.psn, s.place, s.kind, s.sender, s.name, s.span)
+        for s in sightings
+        if s.owner == owner
     ]
 
 
-def steps(sightings: Sequence[Sighting], first: dict[str, tuple[int, str]]) -> list[Step]:
+def bases(sightings: Sequence[Sighting]) -> dict[str, int]:
+    """End -> PSN that its places count from; ends without a packet are not there."""
+    return {seen.owner: seen.base for seen in reversed(sightings)}
+
+
+def steps(sightings: Sequence[Sighting], first: Mapping[str, tuple[int, str]]) -> Iterator[Step]:
     """Rungs of a ladder; `first` names by sender the (frame, words) of the first requests."""
-    return [
-        Step(
-            seen.frame,
-            seen.time_ns,
-            seen.sender,
-            "request" if seen.kind == "sent again" else seen.kind,
-            seen.name.removeprefix("RC_"),
-            _detail(seen),
-            seen.psn,
-            seen.owner,
-            _mark(seen, first),
+    for seen in sightings:
+        yield Step(
+            frame=seen.frame,
+            time_ns=seen.time_ns,
+            sender=seen.sender,
+            kind="request" if seen.kind == "sent again" else seen.kind,
+            label=seen.name,
+            detail=_detail(seen),
+            psn=seen.psn,
+            owner=seen.owner,
+            mark=_mark(seen, first),
         )
-        for seen in sightings
-    ]
 
 
 def _detail(seen: Sighting) -> str:
@@ -136,7 +151,7 @@ def _detail(seen: Sighting) -> str:
     return f"{seen.payload} B" if seen.payload else ""
 
 
-def _mark(seen: Sighting, first: dict[str, tuple[int, str]]) -> str:
+def _mark(seen: Sighting, first: Mapping[str, tuple[int, str]]) -> str:
     frame, words = first.get(seen.sender, (None, ""))
     if frame == seen.frame:
         return words

@@ -40,16 +40,13 @@ def ladder_view(rungs: Sequence[ladder.Rung], names: tuple[str, str], title: str
     return LadderView(wide, narrow, caption)
 
 
-def chart_view(name: str, sightings: Sequence[Sighting], owner: str, base: int) -> ChartView | None:
-    """The chart of end `owner`'s sequence counted from `base`; None where it has no packet."""
-    sequence = points(sightings, owner, base)
-    if not sequence:
-        return None
+def chart_view(name: str, sightings: Sequence[Sighting], owner: str, base: int) -> ChartView:
+    """The chart of end `owner`'s sequence, whose places count from `base`."""
+    sequence = points(sightings, owner)
     shown = psn_time.thin(sequence)
-    made = psn_time.chart(shown, base, owner, PAGE, width="container")
-    fixed = psn_time.chart(shown, base, owner, PAGE)
-    spec = vl_convert.vegalite_to_vega(made.to_dict())
-    svg = vl_convert.vegalite_to_svg(fixed.to_dict())
+    made = psn_time.chart(shown, base, owner, PAGE).to_dict(validate=False)
+    spec = vl_convert.vegalite_to_vega({**made, "width": "container"})
+    svg = vl_convert.vegalite_to_svg(made)
     kinds = [kind for kind in psn_time.SHAPES if any(point.kind == kind for point in shown)]
     caption = f"Heights are PSNs, counted from {hex24(base)}."
     if len(shown) < len(sequence):

@@ -18,6 +18,16 @@ class Tag:
 
 
 @dataclass(frozen=True, slots=True)
+class CheckView:
+    """What one pass concluded."""
+
+    name: str
+    verdict: str
+    mood: str
+    summary: str
+
+
+@dataclass(frozen=True, slots=True)
 class EndView:
     """One end of a connection, described in a few words."""
 
@@ -33,6 +43,7 @@ class WitnessView:
     says: str
     verdict: str
     mood: str
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,6 +255,7 @@ class ReportView:
     verdict: str
     headline: str
     explanation: Sequence[str]
+    checks: Sequence[CheckView]
     contents: Sequence[tuple[str, str]]
     connections: Sequence[ConnectionView]
     no_connections: str
@@ -255,7 +267,7 @@ class ReportView:
     findings_left_out: str
     negotiated_lede: str
     facts: Sequence[tuple[str, str]]
-    commands: Sequence[str]
+    commands: Sequence[tuple[str, str]]
 
     @property
     def charts(self) -> dict[str, Mapping[str, Any]]:

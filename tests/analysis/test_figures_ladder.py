@@ -50,7 +50,7 @@ def test_a_run_keeps_its_ends_and_counts_the_rest() -> None:
     run = [step(n, "RDMA_WRITE_MIDDLE") for n in range(1, 101)]
     first, gap, last = ladder.elide(run, 50)
     assert (first, last) == (run[0], run[-1])
-    assert gap == Gap(98, "more RDMA_WRITE_MIDDLE")
+    assert gap == Gap(98, "more: RDMA_WRITE_MIDDLE")
 
 
 def test_a_marked_frame_is_never_folded() -> None:

@@ -1,0 +1,117 @@
+"""The page's view of a judged capture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from analysis.figures.sightings import sight
+from analysis.report import connection, evidence, explain, facts, packet_rows, traffic, words
+from analysis.report.material import Material
+from analysis.report.view import FindingView, ReportView
+
+DETAILED = 2
+"""Connections shown in full."""
+FINDINGS = 100
+"""Findings listed."""
+FRAMES = 12
+"""Frame numbers listed of a finding."""
+
+SECTIONS = {
+    "evidence": "Evidence",
+    "findings": "Findings",
+    "states": "Queue pairs",
+    "ladder": "Ladder",
+    "psn": "PSN over time",
+    "packets": "Packets",
+    "traffic": "Traffic",
+    "negotiated": "Negotiated",
+    "capture": "The capture",
+}
+"""Template of a section -> its name in the table of contents."""
+NEED_CONNECTIONS = ("states", "ladder", "psn", "negotiated")
+NEED_ROCE = ("traffic",)
+
+NEGOTIATED = (
+    "What each end told the other before the first RDMA packet. Whoever knows these numbers can "
+    "send packets that the other end accepts: RDMA itself has no secret but them. A PSN alone is a "
+    "speed bump, not a lock: one network card can try all 16,777,216 in about ten seconds."
+)
+NOT_NEGOTIATED = (
+    "Nothing of the exchange that set these queue pairs up is in the capture or beside it, so what "
+    "was agreed is not known."
+)
+
+
+def build(material: Material) -> ReportView:
+    """Everything the page shows, bounded however large the capture is."""
+    shown = evidence.by_trouble(material)[:DETAILED]
+    sightings = {
+        c.number: sight(material.table, material.context.sequences, c.number) for c in shown
+    }
+    views = [connection.view(material, c, sightings[c.number]) for c in shown]
+    absent = {
+        *(() if views else NEED_CONNECTIONS),
+        *(() if material.context.roce.any() else NEED_ROCE),
+    }
+    present = [section for section in SECTIONS if section not in absent]
+    left = len(material.findings) - FINDINGS
+    return ReportView(
+        title=_title(material),
+        source=_source(material),
+        verdict=str(material.verdict),
+        headline=words.HEADLINES[str(material.verdict)],
+        explanation=list(explain.explanation(material)),
+        checks=explain.checks(material),
+        contents=[(section, SECTIONS[section]) for section in present],
+        connections=views,
+        no_connections="The capture holds no RDMA connection to judge.",
+        overview=evidence.overview(material),
+        packets=packet_rows.view(material, sightings),
+        conversations=traffic.conversations(material),
+        opcodes=traffic.opcodes(material),
+        findings=findings(material),
+        findings_left_out=f"{left:,} more findings are not listed." if left > 0 else "",
+        negotiated_lede=NEGOTIATED if any(v.negotiated for v in views) else NOT_NEGOTIATED,
+        facts=facts.facts(material),
+        commands=facts.commands(material),
+    )
+
+
+def _title(material: Material) -> str:
+    return material.context.run.scenario if material.context.run is not None else material.file.name
+
+
+def _source(material: Material) -> str:
+    if material.context.run is None:
+        return f"a capture of {len(material.table):,} frames"
+    clients = len(material.context.conversations.connections)
+    hosts = " and ".join(
+        str(material.context.run.hosts[role].get("ip", ""))
+        for role in ("client", "server")
+        if isinstance(material.context.run.hosts.get(role), dict)
+    )
+    parts = [
+        f"run {material.context.run.id}",
+        f"{material.context.run.backend} backend",
+        f"{clients} connection{'s' if clients != 1 else ''}",
+        hosts,
+    ]
+    return ", ".join(part for part in parts if part)
+
+
+def findings(material: Material) -> Sequence[FindingView]:
+    """Findings, the gravest first."""
+    grave = {"error": 0, "warning": 1, "info": 2}
+    ordered = sorted(material.findings, key=lambda finding: grave[finding.severity])
+    return [
+        FindingView(
+            code=finding.code,
+            severity=str(finding.severity),
+            mood=words.SEVERITIES[finding.severity],
+            message=words.sentence(finding.message),
+            connection="" if finding.connection is None else material.name(finding.connection),
+            frames=finding.frames[:FRAMES],
+            more_frames=max(0, len(finding.frames) - FRAMES),
+        )
+        for finding in ordered[:FINDINGS]
+    ]

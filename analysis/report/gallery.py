@@ -1,0 +1,39 @@
+"""The figures of a judged capture by name, each as a drawing that stands alone."""
+
+from __future__ import annotations
+
+import vl_convert
+
+from analysis.figures import ladder, opcode_counts, psn_time
+from analysis.figures.sightings import bases, points, sight
+from analysis.report import connection, evidence, traffic
+from analysis.report.material import Material
+
+CONNECTIONS = 20
+"""Connections drawn."""
+RUNGS = 400
+"""Rungs of a ladder in a file of its own."""
+
+
+def gallery(material: Material) -> dict[str, str]:
+    """Name -> SVG text: ladder and PSN charts of each connection, and opcode counts."""
+    figures: dict[str, str] = {}
+    for found in evidence.by_trouble(material)[:CONNECTIONS]:
+        sightings = sight(material.table, material.context.sequences, found.number)
+        rungs = ladder.elide(connection.rungs(material, found, sightings), RUNGS)
+        name = material.name(found.number)
+        figures[f"ladder-{found.number}"] = ladder.draw(
+            rungs, connection.captions(material, found), title=name, standalone=True
+        )
+        for side, base in sorted(bases(sightings).items()):
+            sequence = psn_time.thin(points(sightings, side))
+            chart = psn_time.chart(sequence, base, side)
+            figures[f"psn-{found.number}-{side}"] = _svg(chart)
+    counts = traffic.opcode_counts(material)
+    if counts:
+        figures["opcodes"] = _svg(opcode_counts.chart(counts))
+    return figures
+
+
+def _svg(chart: object) -> str:
+    return str(vl_convert.vegalite_to_svg(chart.to_dict()))  # type: ignore[attr-defined]
