@@ -11,7 +11,8 @@ from typing import Any
 from lab.exchange.messages import PATH_MTUS, shorten
 from lab.exchange.session import Role
 from lab.exchange.tls import PORT, Limits
-from lab.flows.table import FLOWS, Flow
+from lab.flows.flow import Flow
+from lab.flows.table import FLOWS
 
 
 class ConfigError(Exception):

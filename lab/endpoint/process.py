@@ -6,6 +6,7 @@ import random
 import secrets
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -13,7 +14,7 @@ from lab.endpoint.config import Config
 from lab.exchange.messages import EndpointInfo, ExchangeError, Hello, Ready, as_dict
 from lab.exchange.tls import Channel, Identity, Limits
 from lab.flows.connect import PORT_NUM, Connection, Record, address_of, find_gid, gid_of
-from lab.flows.end import End, FlowError
+from lab.flows.end import End, FlowError, Group
 
 
 class Process:
@@ -35,6 +36,7 @@ class Process:
         self.negotiated: set[int] = set()  # connections' numbers
         self.ended = 0  # of those negotiated
         self.failures: list[str] = []
+        self.group = Group(max(1, config.clients))
         self._lock = threading.Lock()
         self._psns: set[int] = set()
 
@@ -50,7 +52,7 @@ class Process:
         """
         number = peer.connection
         record = partial(self.record, connection=number)
-        with Connection(self.verbs, self.context, self.layout.length, record) as ours:
+        with self._objects(record) as ours:
             local = self._announce(ours, number)
             remote = channel.exchange(local)
             self._negotiated(record, channel, peer.name, local, remote)
@@ -60,15 +62,20 @@ class Process:
                 self._run(ours, channel, number, local, remote)
                 orderly = True
             except ExchangeError as error:
+                self.group.leave()
                 self.failures.append(f"connection {number}: {error.code}: {error}")
                 raise
             except Exception as error:  # of verbs, or ours: the other connections go on
+                self.group.leave()
                 self.failures.append(f"connection {number}: {type(error).__name__}: {error}")
                 raise FlowError(f"{type(error).__name__}: {error}") from error
             finally:
                 record("closed", orderly=orderly)
                 with self._lock:
                     self.ended += 1
+
+    def _objects(self, record: Record) -> Connection:
+        return Connection(self.verbs, self.context, self.layout.length, record, self.flow.setup)
 
     def _announce(self, ours: Connection, number: int) -> EndpointInfo:
         return EndpointInfo(
@@ -123,14 +130,19 @@ class Process:
                 "run the flow with the same arguments at both ends",
             )
         path_mtu = min(local.path_mtu, remote.path_mtu)
-        ours.connect(local, remote, path_mtu, self.sgid_index)
+        ahead = self.flow.setup.ahead if self.config.role == "client" else 0
+        begun = replace(local, sq_psn=(local.sq_psn + ahead) & 0xFFFFFF)
+        ours.connect(begun, remote, path_mtu, self.sgid_index)
         end = End(
             verbs=self.verbs,
             role=self.config.role,
             connection=number,
-            qp=ours.qp,
-            cq=ours.cq,
+            pd=ours.pd,
             mr=ours.mr,
+            cq=ours.cq,
+            qp=ours.qp,
+            receives=ours.srq or ours.qp,
+            ah=ours.ah,
             layout=self.layout,
             local=local,
             remote=remote,
@@ -138,6 +150,7 @@ class Process:
             barrier=channel.barrier,
             watch=channel.watch,
             record=partial(self.record, connection=number),
+            group=self.group,
             arguments=self.arguments,
             limit=self.completion,
         )

@@ -31,7 +31,7 @@ def prepare_words(end: End) -> None:
 def fetch_add(end: End, requester: Role) -> None:
     """`requester` adds to the other's first word."""
     if end.role == requester:
-        _atomic(end, "IBV_WR_ATOMIC_FETCH_AND_ADD", 0, (ADD, 0), ADDED)
+        atomic(end, "IBV_WR_ATOMIC_FETCH_AND_ADD", 0, (ADD, 0), ADDED)
     end.barrier(f"{requester} added")
     if end.role != requester:
         end.check(f"word after FETCH_ADD by {requester}", end.layout.words, word(ADDED + ADD))
@@ -40,14 +40,14 @@ def fetch_add(end: End, requester: Role) -> None:
 def cmp_swp(end: End, requester: Role) -> None:
     """`requester` swaps the other's second word; a second compare finds no match."""
     if end.role == requester:
-        _atomic(end, "IBV_WR_ATOMIC_CMP_AND_SWP", 8, (COMPARED, SWAP), COMPARED)
-        _atomic(end, "IBV_WR_ATOMIC_CMP_AND_SWP", 8, (COMPARED, ADDED), SWAP)
+        atomic(end, "IBV_WR_ATOMIC_CMP_AND_SWP", 8, (COMPARED, SWAP), COMPARED)
+        atomic(end, "IBV_WR_ATOMIC_CMP_AND_SWP", 8, (COMPARED, ADDED), SWAP)
     end.barrier(f"{requester} swapped")
     if end.role != requester:
         end.check(f"word after CMP_SWP by {requester}", end.layout.words + 8, word(SWAP))
 
 
-def _atomic(end: End, opcode: str, offset: int, operands: tuple[int, int], original: int) -> None:
+def atomic(end: End, opcode: str, offset: int, operands: tuple[int, int], original: int) -> None:
     """`operands` are (add, 0) or (compare, swap); the answer must be `original`."""
     verbs, landing = end.verbs, end.layout.words + 32
     wr = verbs.SendWR(opcode=getattr(verbs, opcode), num_sge=1, sg=[end.sge(landing, 8)])

@@ -8,18 +8,42 @@ requests, after RTS it may send them.
 from __future__ import annotations
 
 import contextlib
+import functools
 import ipaddress
-from collections.abc import Callable
+import operator
+from collections.abc import Callable, Iterable
 from typing import Any, Self
 
 from lab.exchange.messages import EndpointInfo
-from lab.flows.end import FlowError
+from lab.flows.end import QKEY, FlowError
+from lab.flows.flow import Setup
 
 PORT_NUM = 1
-INIT = {"port_num": PORT_NUM, "pkey_index": 0}
-RESPONDER = {"max_dest_rd_atomic": 16, "min_rnr_timer": 12}  # 12: 0.64 ms
-REQUESTER = {"max_rd_atomic": 16, "timeout": 14, "retry_cnt": 7, "rnr_retry": 7}  # 14: 67 ms
 WORK = 64  # work requests outstanding on either queue
+
+# What the queue pair is given at each step (IBTA vol. 1, 10.3.1; enum ibv_qp_attr_mask).
+CONNECTED = ("port_num", "pkey_index", "qp_access_flags")
+PEER = ("ah_attr", "path_mtu", "dest_qp_num", "rq_psn")
+WALK: dict[str, dict[str, tuple[str, ...]]] = {
+    "RC": {
+        "INIT": CONNECTED,
+        "RTR": (*PEER, "max_dest_rd_atomic", "min_rnr_timer"),
+        "RTS": ("sq_psn", "timeout", "retry_cnt", "rnr_retry", "max_rd_atomic"),
+    },
+    "UC": {"INIT": CONNECTED, "RTR": PEER, "RTS": ("sq_psn",)},
+    "UD": {"INIT": ("port_num", "pkey_index", "qkey"), "RTR": (), "RTS": ("sq_psn",)},
+}
+USUAL = {
+    "port_num": PORT_NUM,
+    "pkey_index": 0,
+    "qkey": QKEY,
+    "max_dest_rd_atomic": 16,
+    "max_rd_atomic": 16,
+    "min_rnr_timer": 12,  # 0.64 ms
+    "timeout": 14,  # 67 ms
+    "retry_cnt": 7,
+    "rnr_retry": 7,
+}
 
 Record = Callable[..., None]
 
@@ -59,30 +83,39 @@ class Connection:
     """
 
     def __init__(
-        self, verbs: Any, context: Any, length: int, record: Record, *, access: int | None = None
+        self, verbs: Any, context: Any, length: int, record: Record, setup: Setup | None = None
     ) -> None:
-        """Register `length` bytes with `access` (default: all) and create an RC QP in RESET."""
-        self.verbs, self._record = verbs, record
+        """Register `length` bytes and create a queue pair in RESET, as `setup` says."""
+        self.verbs, self._record, self.setup = verbs, record, setup or Setup()
         self.state = "RESET"
+        self.srq: Any = None
+        self.ah: Any = None
         self._close = contextlib.ExitStack()
-        everything = (
-            verbs.IBV_ACCESS_LOCAL_WRITE
-            | verbs.IBV_ACCESS_REMOTE_WRITE
-            | verbs.IBV_ACCESS_REMOTE_READ
-            | verbs.IBV_ACCESS_REMOTE_ATOMIC
-        )
-        self.access = int(everything if access is None else access)
         with contextlib.ExitStack() as undo:
             undo.callback(self.close)
             self.pd = self._owned(verbs.PD(context))
-            self.mr = self._owned(verbs.MR(self.pd, length, self.access))
+            self.mr = self._owned(verbs.MR(self.pd, length, self._flags(self.setup.access)))
             self.cq = self._owned(verbs.CQ(context, 2 * WORK))
-            cap = verbs.QPCap(max_send_wr=WORK, max_recv_wr=WORK, max_send_sge=1, max_recv_sge=1)
-            init = verbs.QPInitAttr(
-                qp_type=verbs.IBV_QPT_RC, scq=self.cq, rcq=self.cq, cap=cap, sq_sig_all=1
-            )
-            self.qp = self._owned(verbs.QP(self.pd, init))
+            if self.setup.shared_receive_queue:
+                attr = verbs.SrqInitAttr(verbs.SrqAttr(max_wr=WORK))
+                self.srq = self._owned(verbs.SRQ(self.pd, attr))
+            self.qp = self._owned(verbs.QP(self.pd, self._init_attr()))
             undo.pop_all()
+
+    def _init_attr(self) -> Any:
+        verbs = self.verbs
+        return verbs.QPInitAttr(
+            qp_type=getattr(verbs, f"IBV_QPT_{self.setup.qp_type}"),
+            scq=self.cq,
+            rcq=self.cq,
+            srq=self.srq,
+            cap=verbs.QPCap(max_send_wr=WORK, max_recv_wr=WORK, max_send_sge=1, max_recv_sge=1),
+            sq_sig_all=1,
+        )
+
+    def _flags(self, names: Iterable[str]) -> int:
+        flags = (int(getattr(self.verbs, f"IBV_ACCESS_{name}")) for name in names)
+        return functools.reduce(operator.or_, flags)
 
     def _owned(self, thing: Any) -> Any:
         self._close.callback(thing.close)
@@ -93,39 +126,36 @@ class Connection:
     ) -> None:
         """Walk the queue pair to RTS: rq_psn is the peer's sq_psn, sq_psn this end's own."""
         verbs = self.verbs
-        attr = verbs.QPAttr(port_num=PORT_NUM)
-        self._move(attr, "INIT", {**INIT, "qp_access_flags": self.access})
         route = verbs.GlobalRoute(
             dgid=verbs.GID(ipaddress.IPv6Address(remote.gid).exploded),
             sgid_index=sgid_index,
             hop_limit=64,
         )
-        attr.ah_attr = verbs.AHAttr(port_num=PORT_NUM, is_global=1, gr=route)
-        attr.path_mtu = getattr(verbs, f"IBV_MTU_{path_mtu}")
-        named = {"dgid": remote.gid, "sgid_index": sgid_index, "path_mtu": path_mtu}
-        self._move(
-            attr,
-            "RTR",
-            {"dest_qp_num": remote.qpn, "rq_psn": remote.sq_psn, **RESPONDER},
-            named,
-        )
-        self._move(attr, "RTS", {"sq_psn": local.sq_psn, **REQUESTER})
+        ah_attr = verbs.AHAttr(port_num=PORT_NUM, is_global=1, gr=route)
+        values = {
+            **USUAL,
+            "qp_access_flags": self._flags(Setup().access),
+            "ah_attr": ah_attr,
+            "path_mtu": getattr(verbs, f"IBV_MTU_{path_mtu}"),
+            "dest_qp_num": remote.qpn,
+            "rq_psn": remote.sq_psn,
+            "sq_psn": local.sq_psn,
+            **self.setup.attributes,
+        }
+        told = {"ah_attr": {"dgid": remote.gid, "sgid_index": sgid_index}, "path_mtu": path_mtu}
+        attr = verbs.QPAttr(port_num=PORT_NUM)
+        for state, names in WALK[self.setup.qp_type].items():
+            for name in names:
+                setattr(attr, name, values[name])
+            getattr(self.qp, f"to_{state.lower()}")(attr)
+            self._moved(state, {name: told.get(name, values[name]) for name in names})
+        if self.setup.qp_type == "UD":
+            self.ah = self._owned(verbs.AH(self.pd, attr=ah_attr))
 
-    def _move(
-        self, attr: Any, to: str, values: dict[str, int], named: dict[str, Any] | None = None
-    ) -> None:
-        """Set `values` in `attr` and move to state `to`; `named` is what was set already."""
-        for name, value in values.items():
-            setattr(attr, name, value)
-        getattr(self.qp, f"to_{to.lower()}")(attr)
-        attributes = {**(named or {}), **values}
-        self._record(
-            "qp_state",
-            qpn=self.qp.qp_num,
-            **{"from": self.state, "to": to},
-            attributes=attributes,
-        )
-        self.state = to
+    def _moved(self, state: str, attributes: dict[str, Any]) -> None:
+        step = {"from": self.state, "to": state}
+        self._record("qp_state", qpn=self.qp.qp_num, **step, attributes=attributes)
+        self.state = state
 
     def __enter__(self) -> Self:
         return self

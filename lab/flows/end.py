@@ -8,9 +8,10 @@ compute, and a barrier inside TLS.
 from __future__ import annotations
 
 import hashlib
+import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
@@ -19,6 +20,8 @@ from lab.exchange.messages import EndpointInfo, ExchangeError
 from lab.exchange.session import OTHER, Role
 from lab.flows.names import OPCODES, RECEIVE, STATUSES
 
+QKEY = 0x1C0FFEE  # UD: what datagrams must carry
+GRH = 40  # UD: bytes before each message received, the GRH or the IP header
 WATCH_SECONDS = 0.1
 WORDS = 64  # bytes of the atomics' area: eight words of 64 bits
 
@@ -53,6 +56,27 @@ class Layout:
         return 2 * self.room + WORDS
 
 
+class Group:
+    """The connections that one process has at the same time, for flows in which they meet."""
+
+    def __init__(self, parties: int) -> None:
+        self.parties = parties
+        self.shared: dict[str, Any] = {}  # kept by the flow, for all
+        self.lock = threading.Lock()
+        self._barrier = threading.Barrier(parties)
+
+    def meet(self, seconds: float) -> bool:
+        """Wait until every connection has come here; True for exactly one of them."""
+        try:
+            return self._barrier.wait(seconds) == 0
+        except threading.BrokenBarrierError:
+            raise FlowError(f"expected {self.parties} connections to meet, found fewer") from None
+
+    def leave(self) -> None:
+        """A connection has failed: nobody waits for it."""
+        self._barrier.abort()
+
+
 @dataclass(slots=True)
 class End:
     """One end, for the one thread that runs its flow.
@@ -66,9 +90,12 @@ class End:
     verbs: Any
     role: Role
     connection: int
-    qp: Any
-    cq: Any
+    pd: Any
     mr: Any
+    cq: Any
+    qp: Any
+    receives: Any  # the QP, or its shared receive queue
+    ah: Any  # UD: where to send; None for connected queue pairs
     layout: Layout
     local: EndpointInfo
     remote: EndpointInfo
@@ -76,7 +103,8 @@ class End:
     barrier: Callable[[str], None]
     watch: Callable[[], None]
     record: Callable[..., None]
-    arguments: dict[str, int] = field(default_factory=dict)
+    group: Group
+    arguments: Mapping[str, int] = field(default_factory=dict)
     limit: float = 30.0
     _ids: Any = field(default_factory=lambda: count(1))
     _posted: dict[int, tuple[str, int]] = field(default_factory=dict)  # wr_id: opcode, bytes
@@ -104,29 +132,35 @@ class End:
     def post_receive(self, length: int) -> None:
         """`qp.post_recv` for a message of at most `length` bytes, into the incoming half.
 
-        0 bytes is right for WRITE_WITH_IMM, which uses a receive up but not its memory.
+        0 bytes is right for WRITE_WITH_IMM, which uses a receive up but not its memory. Datagrams
+        get room for their GRH.
         """
+        length += GRH if self.ah is not None else 0
         wr_id = next(self._ids)
         sges = [self.sge(self.layout.incoming, length)] if length else []
         self._posted[wr_id] = RECEIVE, length
         self._receives.append(wr_id)
-        self.qp.post_recv(self.verbs.RecvWR(wr_id=wr_id, num_sge=len(sges), sg=sges))
+        self.receives.post_recv(self.verbs.RecvWR(wr_id=wr_id, num_sge=len(sges), sg=sges))
 
-    def receive(self, status: str = "IBV_WC_SUCCESS") -> Any:
+    def receive(self, *statuses: str) -> Any:
         """The completion of the oldest receive not yet waited for."""
-        return self.complete(self._receives.popleft(), status)
+        return self.complete(self._receives.popleft(), *statuses)
 
-    def complete(self, wr_id: int, status: str = "IBV_WC_SUCCESS") -> Any:
-        """Wait for the completion of `wr_id`; it must have `status`. Returns the WC."""
+    def complete(self, wr_id: int, *statuses: str) -> Any:
+        """Wait for the completion of `wr_id`, with one of `statuses` (default: success).
+
+        Returns the WC.
+        """
         wc = self._wait(wr_id)
         found = STATUSES[int(wc.status)]
         opcode, length = self._posted.pop(wr_id)
         if found == "IBV_WC_SUCCESS" and opcode == RECEIVE:
             length = int(wc.byte_len)
         self.record("work", opcode=opcode, wr_id=wr_id, length=length, status=found)
-        if found != status:
+        if found not in (statuses or ("IBV_WC_SUCCESS",)):
             raise FlowError(
-                f"{self._name} {opcode} of {length} bytes: expected {status}, found {found}"
+                f"{self._name} {opcode} of {length} bytes: expected "
+                f"{' or '.join(statuses) or 'IBV_WC_SUCCESS'}, found {found}"
             )
         return wc
 
@@ -157,9 +191,18 @@ class End:
             self._watched = now
             self.watch()
 
+    def meet(self) -> bool:
+        """Wait for all other connections of this process; True for exactly one of them."""
+        return self.group.meet(self.limit)
+
     def put(self, offset: int, data: bytes) -> None:
         """Store `data` in this end's own buffer."""
         self.mr.write(data, len(data), offset)
+
+    def measured(self, what: str, length: int, started_ns: int) -> None:
+        """Log how long `length` bytes took since `started_ns` of time.perf_counter_ns()."""
+        elapsed = time.perf_counter_ns() - started_ns
+        self.record("measured", what=what, length=length, elapsed_ns=elapsed)
 
     def check(self, what: str, offset: int, expected: bytes) -> None:
         """The own buffer must hold exactly `expected` at `offset`."""

@@ -7,19 +7,30 @@ responder acknowledges when its receive request has been used up.
 from __future__ import annotations
 
 from lab.exchange.session import Role
-from lab.flows.end import End
+from lab.flows.end import GRH, QKEY, End
+
+
+def say(end: End, data: bytes) -> None:
+    """SEND `data`; the other end has a receive posted for it."""
+    end.put(end.layout.outgoing, data)
+    sge = end.sge(end.layout.outgoing, len(data))
+    wr = end.verbs.SendWR(opcode=end.verbs.IBV_WR_SEND, num_sge=1, sg=[sge])
+    if end.ah is not None:
+        wr.set_wr_ud(end.ah, end.remote.qpn, QKEY)
+    end.complete(end.post(wr, len(data)))
+
+
+def hear(end: End) -> bytes:
+    """The message that the oldest receive took, without a datagram's GRH."""
+    wc = end.receive()
+    offset = GRH if end.ah is not None else 0
+    return bytes(end.mr.read(wc.byte_len - offset, end.layout.incoming + offset))
 
 
 def send(end: End, requester: Role, length: int) -> None:
-    """One message of `length` bytes from `requester`; the other has a receive posted for it."""
+    """One message of `length` bytes from `requester`, checked by the other."""
     data = end.pattern(f"SEND {length} from {requester}", length)
     if end.role == requester:
-        end.put(end.layout.outgoing, data)
-        wr = end.verbs.SendWR(
-            opcode=end.verbs.IBV_WR_SEND, num_sge=1, sg=[end.sge(end.layout.outgoing, length)]
-        )
-        end.complete(end.post(wr, length))
+        say(end, data)
     else:
-        wc = end.receive()
-        found = end.mr.read(wc.byte_len, end.layout.incoming)
-        end.same(f"SEND from {requester}", found, data)
+        end.same(f"SEND from {requester}", hear(end), data)
