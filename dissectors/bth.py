@@ -17,9 +17,9 @@ class BTH(Header):
     p_key = Field(
         16, "partition key", default=0xFFFF, text=hexadecimal(4), tshark="infiniband.bth.p_key"
     )
-    fecn = Field(1, "forward explicit congestion notification")
-    becn = Field(1, "backward explicit congestion notification")
-    reserved6 = Field(6, "reserved; not covered by the ICRC")
+    fecn = Field(1, "forward explicit congestion notification", variant=True)
+    becn = Field(1, "backward explicit congestion notification", variant=True)
+    reserved6 = Field(6, "reserved", variant=True)
     dest_qp = Field(
         24, "destination queue pair", text=hexadecimal(6), tshark="infiniband.bth.destqp"
     )

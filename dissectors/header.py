@@ -16,7 +16,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Mapping
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self, overload
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, NoReturn, Self, overload
 
 from dissectors.codec import compiled
 
@@ -31,7 +31,8 @@ Buffer = bytes | bytearray | memoryview
 class Field(property):
     """An unsigned integer of `bits` bits, most significant bit first.
 
-    `default` is an int, or AUTO; `text` turns a value into words; `names` maps values to words
+    `default` is an int, or AUTO; a `variant` field may change on the way, so that the ICRC takes it
+    as ones; `text` turns a value into words; `names` maps values to words
     and wins over `text` where it has the value; `tshark` is Wireshark's name of the same field.
     """
 
@@ -45,6 +46,7 @@ class Field(property):
         doc: str = "",
         *,
         default: Any = 0,
+        variant: bool = False,
         text: Callable[[Any], str] = str,
         names: Mapping[int, str] | None = None,
         tshark: str = "",
@@ -52,6 +54,7 @@ class Field(property):
         self.bits = bits
         self.doc = doc
         self.default = default
+        self.variant = variant
         self.tshark = tshark
         self.names = names or {}
         self._text = text
@@ -130,12 +133,31 @@ class Tail(Data):
             raise ValueError(f"{self.path} holds bytes, got {value!r}")
 
 
+class Span(NamedTuple):
+    """A number of bytes that fields give: `base + scale * (sum of the fields)`."""
+
+    fields: tuple[str, ...]
+    scale: int = 1
+    base: int = 0
+
+    def of(self, header: Header) -> int:
+        """The bytes that `header` says."""
+        total: int = sum(getattr(header, name) for name in self.fields)
+        return self.base + self.scale * total
+
+
 class Header(tuple[Any, ...]):
     """Base of all headers: an immutable tuple of field values in wire order."""
 
     size: ClassVar[int] = 0
     """Bytes of the fixed part."""
     fields: ClassVar[tuple[Field, ...]] = ()
+    LENGTH: ClassVar[Span | None] = None
+    """The header with its variable part; None where it is always `size`."""
+    EXTENT: ClassVar[Span | None] = None
+    """From the header's start to the end of what it delimits; None where it does not say."""
+    LIMITS: ClassVar[Mapping[str, tuple[int, int]]] = {}
+    """Least and greatest value that a field may have, by name."""
     _defaults: ClassVar[dict[str, Any]] = {}
     _unpack: ClassVar[Callable[..., tuple[Any, ...]]]
     _values: ClassVar[Callable[..., tuple[Any, ...]]]
@@ -189,17 +211,24 @@ class Header(tuple[Any, ...]):
     @property
     def header_length(self) -> int:
         """Bytes on the wire, variable part included."""
-        return self.size
+        return self.size if self.LENGTH is None else self.LENGTH.of(self)
 
     @property
     def reach(self) -> int | None:
         """Bytes from the header's start to the end of what it delimits; None where it does not
         say.
         """
-        return None
+        return None if self.EXTENT is None else self.EXTENT.of(self)
 
     def check(self) -> str:
         """What is wrong with the values on their own; empty where nothing is."""
+        for name, (least, greatest) in self.LIMITS.items():
+            value = getattr(self, name)
+            if not least <= value <= greatest:
+                expected = str(least) if least == greatest else f"{least} to {greatest}"
+                return f"{name} {value}, expected {expected}"
+        if self.reach is not None and self.reach < self.header_length:
+            return f"says {self.reach} bytes, less than its own {self.header_length}"
         return ""
 
     def filled(self, after: int) -> Self:

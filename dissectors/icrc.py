@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from zlib import crc32
 
-from dissectors.header import Buffer
+from dissectors.header import Buffer, Header
+from dissectors.ip import IPv4, IPv6
+from dissectors.udp import UDP
 
 SIZE = 4
 
@@ -21,22 +23,32 @@ ICRC_UNCHECKABLE = 3
 _ROUTE_OF_ONES = crc32(b"\xff" * 8)
 
 
+def ones(kind: type[Header]) -> bytes:
+    """`kind.size` bytes with the bits set that the ICRC takes as ones: the variant fields'."""
+    bits = 0
+    for field in kind.fields:
+        if field.variant:
+            bits |= ((1 << field.bits) - 1) << (8 * kind.size - field.bit_offset - field.bits)
+    return bits.to_bytes(kind.size)
+
+
+_IPV4, _IPV6, _UDP = (int.from_bytes(ones(kind)) for kind in (IPv4, IPv6, UDP))
+
+
+def _masked(header: Buffer, size: int, mask: int) -> bytes:
+    """`header`, of at least `size` bytes, with the bits of the `size`-byte `mask` set."""
+    length = len(header)
+    return (int.from_bytes(header) | mask << 8 * (length - size)).to_bytes(length)
+
+
 def ipv4_state(ip: Buffer) -> int:
-    """CRC state after an IPv4 header, options included (TOS, TTL and checksum masked)."""
-    masked = bytearray(ip)
-    masked[1] = masked[8] = masked[10] = masked[11] = 0xFF
-    return crc32(masked, _ROUTE_OF_ONES)
+    """CRC state after an IPv4 header, options included."""
+    return crc32(_masked(ip, IPv4.size, _IPV4), _ROUTE_OF_ONES)
 
 
 def ipv6_state(ip: Buffer) -> int:
-    """CRC state after an IPv6 header and its extension headers, or after a GRH (class, label, hop
-    limit masked).
-    """
-    masked = bytearray(ip)
-    masked[0] |= 0x0F
-    masked[1:4] = b"\xff\xff\xff"
-    masked[7] = 0xFF
-    return crc32(masked, _ROUTE_OF_ONES)
+    """CRC state after an IPv6 header and its extension headers, or after a GRH."""
+    return crc32(_masked(ip, IPv6.size, _IPV6), _ROUTE_OF_ONES)
 
 
 def lrh_state(lrh: Buffer) -> int:
@@ -47,12 +59,13 @@ def lrh_state(lrh: Buffer) -> int:
 
 
 def udp_state(udp: Buffer, state: int) -> int:
-    """CRC state after a UDP header (checksum masked)."""
-    return crc32(b"\xff\xff", crc32(udp[:6], state))
+    """CRC state after a UDP header."""
+    return crc32(_masked(udp, UDP.size, _UDP), state)
 
 
 def over_transport(transport: Buffer, state: int) -> int:
-    """The ICRC: `state` continued over BTH up to and with the pad (BTH's byte 4 masked)."""
+    """The ICRC: `state` continued over BTH up to and with the pad."""
+    # BTH's variant fields are its fifth byte: said outright, since an engine runs this per packet.
     state = crc32(b"\xff", crc32(transport[:4], state))
     return crc32(memoryview(transport)[5:], state)
 

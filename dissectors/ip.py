@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Self
 
-from dissectors.header import AUTO, Data, Field, Header, Tail, Variable
+from dissectors.header import AUTO, Data, Field, Header, Span, Tail, Variable
 from dissectors.text import hexadecimal, ipv4, ipv6
 
 PROTOCOL_TCP = 6
@@ -18,37 +18,32 @@ class IPv4(Variable):
 
     version = Field(4, "4", default=4, tshark="ip.version")
     ihl = Field(4, "header length in 4-byte words", default=AUTO)
-    dscp = Field(6, "differentiated services code point", tshark="ip.dsfield.dscp")
-    ecn = Field(2, "explicit congestion notification", names=ECN_NAMES, tshark="ip.dsfield.ecn")
+    dscp = Field(6, "differentiated services code point", variant=True, tshark="ip.dsfield.dscp")
+    ecn = Field(
+        2,
+        "explicit congestion notification",
+        variant=True,
+        names=ECN_NAMES,
+        tshark="ip.dsfield.ecn",
+    )
     total_length = Field(16, "bytes of header and payload", default=AUTO, tshark="ip.len")
     id = Field(16, "identification, covered by the ICRC", text=hexadecimal(4), tshark="ip.id")
     reserved = Field(1, "reserved", tshark="ip.flags.rb")
     df = Field(1, "don't fragment", default=1, tshark="ip.flags.df")
     mf = Field(1, "more fragments", tshark="ip.flags.mf")
     fragment_offset = Field(13, "offset of this fragment in 8-byte units")
-    ttl = Field(8, "time to live", default=64, tshark="ip.ttl")
+    ttl = Field(8, "time to live", default=64, variant=True, tshark="ip.ttl")
     protocol = Field(8, "what follows; 17 is UDP", default=AUTO, tshark="ip.proto")
-    checksum = Field(16, "header checksum", default=AUTO, text=hexadecimal(4), tshark="ip.checksum")
+    checksum = Field(
+        16, "header checksum", default=AUTO, variant=True, text=hexadecimal(4), tshark="ip.checksum"
+    )
     src = Field(32, "source address", text=ipv4, tshark="ip.src")
     dst = Field(32, "destination address", text=ipv4, tshark="ip.dst")
     options = Tail("options")
 
-    @property
-    def header_length(self) -> int:
-        return 4 * self.ihl
-
-    @property
-    def reach(self) -> int:
-        return self.total_length
-
-    def check(self) -> str:
-        if self.version != 4:
-            return f"version {self.version}, expected 4"
-        if self.ihl < 5:
-            return f"header length {self.header_length} is less than 20"
-        if self.total_length < self.header_length:
-            return f"total length {self.total_length} is less than the header"
-        return ""
+    LENGTH = Span(("ihl",), scale=4)
+    EXTENT = Span(("total_length",))
+    LIMITS = {"version": (4, 4), "ihl": (5, 15)}
 
     @property
     def fragment(self) -> bool:
@@ -70,21 +65,23 @@ class IPv6(Header):
     """Internet Protocol version 6 (RFC 8200)."""
 
     version = Field(4, "6", default=6, tshark="ipv6.version")
-    dscp = Field(6, "differentiated services code point", tshark="ipv6.tclass.dscp")
-    ecn = Field(2, "explicit congestion notification", names=ECN_NAMES, tshark="ipv6.tclass.ecn")
-    flow_label = Field(20, "flow label", text=hexadecimal(5), tshark="ipv6.flow")
+    dscp = Field(6, "differentiated services code point", variant=True, tshark="ipv6.tclass.dscp")
+    ecn = Field(
+        2,
+        "explicit congestion notification",
+        variant=True,
+        names=ECN_NAMES,
+        tshark="ipv6.tclass.ecn",
+    )
+    flow_label = Field(20, "flow label", variant=True, text=hexadecimal(5), tshark="ipv6.flow")
     payload_length = Field(16, "bytes after this header", default=AUTO, tshark="ipv6.plen")
     next_header = Field(8, "what follows; 17 is UDP", default=AUTO, tshark="ipv6.nxt")
-    hop_limit = Field(8, "routers it may still cross", default=64, tshark="ipv6.hlim")
+    hop_limit = Field(8, "routers it may still cross", default=64, variant=True, tshark="ipv6.hlim")
     src = Data(16, "source address", text=ipv6, tshark="ipv6.src")
     dst = Data(16, "destination address", text=ipv6, tshark="ipv6.dst")
 
-    @property
-    def reach(self) -> int:
-        return self.size + self.payload_length
-
-    def check(self) -> str:
-        return "" if self.version == 6 else f"version {self.version}, expected 6"
+    EXTENT = Span(("payload_length",), base=40)
+    LIMITS = {"version": (6, 6)}
 
     def filled(self, after: int) -> Self:
         return self.replace(payload_length=after) if self.payload_length == AUTO else self
@@ -97,9 +94,7 @@ class IPv6Extension(Variable):
     units = Field(8, "length in 8-byte units beyond the first", default=AUTO)
     body = Tail("options or routing data")
 
-    @property
-    def header_length(self) -> int:
-        return 8 * (self.units + 1)
+    LENGTH = Span(("units",), scale=8, base=8)
 
     def filled(self, after: int) -> Self:
         units = (self.size + len(self.body)) // 8 - 1
@@ -113,9 +108,7 @@ class IPv6Authentication(Variable):
     words = Field(8, "length in 4-byte words less 2", default=AUTO)
     body = Tail("index, sequence number and check value")
 
-    @property
-    def header_length(self) -> int:
-        return 4 * (self.words + 2)
+    LENGTH = Span(("words",), scale=4, base=8)
 
     def filled(self, after: int) -> Self:
         words = (self.size + len(self.body)) // 4 - 2

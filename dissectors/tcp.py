@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dissectors.header import Field, Tail, Variable
+from dissectors.header import Field, Span, Tail, Variable
 from dissectors.text import hexadecimal
 
 
@@ -28,10 +28,5 @@ class TCP(Variable):
     urgent = Field(16, "urgent pointer", tshark="tcp.urgent_pointer")
     options = Tail("options")
 
-    @property
-    def header_length(self) -> int:
-        return 4 * self.data_offset
-
-    def check(self) -> str:
-        short = self.data_offset < 5
-        return f"header length {self.header_length} is less than 20" if short else ""
+    LENGTH = Span(("data_offset",), scale=4)
+    LIMITS = {"data_offset": (5, 15)}

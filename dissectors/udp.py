@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Self
 
-from dissectors.header import AUTO, Field, Header
+from dissectors.header import AUTO, Field, Header, Span
 from dissectors.text import hexadecimal
 
 ROCE_PORT = 4791
@@ -19,14 +19,11 @@ class UDP(Header):
     )
     dst_port = Field(16, "destination port; 4791 is RoCEv2", default=AUTO, tshark="udp.dstport")
     length = Field(16, "bytes of this header and its payload", default=AUTO, tshark="udp.length")
-    checksum = Field(16, "checksum; 0 is none", text=hexadecimal(4), tshark="udp.checksum")
+    checksum = Field(
+        16, "checksum; 0 is none", variant=True, text=hexadecimal(4), tshark="udp.checksum"
+    )
 
-    @property
-    def reach(self) -> int:
-        return self.length
-
-    def check(self) -> str:
-        return f"length {self.length} is less than the header" if 0 <= self.length < 8 else ""
+    EXTENT = Span(("length",))
 
     def filled(self, after: int) -> Self:
         return self.replace(length=self.size + after) if self.length == AUTO else self

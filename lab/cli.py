@@ -6,7 +6,8 @@ import json as json_module
 import os
 import sys
 from importlib.metadata import PackageNotFoundError, version
-from typing import Annotated, NoReturn
+from pathlib import Path
+from typing import Annotated, Literal, NoReturn
 
 from cyclopts import App, CycloptsError, Parameter
 
@@ -30,7 +31,67 @@ app = App(
     help="Make real RDMA traffic, capture it, and prove what is on the wire.",
     version=_version,
 )
+Backend = Literal["userspace"]
+CaptureMethod = Literal["auto", "tcpdump", "scapy", "tap"]
+Kind = Literal["netns", "userns", "loopback"]
 Json = Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON document.")]
+
+
+@app.command
+def run(
+    scenario: str = "secure-flow",
+    /,
+    *,
+    backend: Backend = "userspace",
+    clients: int | None = None,
+    family: int | None = None,
+    mtu: int | None = None,
+    seed: int | None = None,
+    capture: CaptureMethod = "auto",
+    hosts: Kind | None = None,
+    out: Path | None = None,
+    json: Json = False,
+) -> int:
+    """Run a scenario, record it, judge the capture, and write a report.
+
+    Parameters
+    ----------
+    scenario
+        Name (see `rocelab scenarios`) or TOML file.
+    backend
+        Whose transport: userspace is ours.
+    clients
+        Clients at the same time, against one server.
+    family
+        IP version, 4 or 6.
+    mtu
+        Path MTU in bytes: 256, 512, 1024, 2048 or 4096.
+    seed
+        Draw PSNs from this number instead of the system's CSPRNG.
+    capture
+        How to record; auto takes the best that works here.
+    hosts
+        Kind of hosts; without it the best that works here.
+    out
+        New or empty directory for the run; by default one under runs/.
+    json
+        Print one JSON document.
+
+    """
+    from lab.command import run_scenario  # noqa: PLC0415
+
+    given = {"clients": clients, "family": family, "mtu": mtu}
+    overrides = {name: value for name, value in given.items() if value is not None}
+    return run_scenario(
+        scenario,
+        overrides,
+        json=json,
+        backend=backend,
+        seed=seed,
+        capture=capture,
+        hosts=hosts,
+        out=out,
+    )
 
 
 @app.command
@@ -63,6 +124,7 @@ def doctor(*, json: Json = False) -> None:
 
 ANALYSIS = {
     "verify": "Are the negotiated PSNs the ones on the wire?",
+    "analyze": "Run every pass and show what each concludes.",
     "report": "Write the HTML report of a run or capture.",
     "passes": "List the judgements, or show one's manual page.",
 }

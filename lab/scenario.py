@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 FOLDER = Path(__file__).with_name("scenarios")
 PATH_MTUS = (256, 512, 1024, 2048, 4096)
 MAX_CLIENTS = 10_000
+TEXTS = ("name", "title", "flow", "teaches", "on_the_wire", "look_at")
 
 
 class ScenarioError(Exception):
@@ -44,7 +46,10 @@ class Defaults:
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """`flow` names the function in lab.flows that both ends run; the rest is for people."""
+    """`flow` names the flow in lab.flows that both ends run, `arguments` are its whole numbers.
+
+    `file` is the TOML file it came from; the rest is for people.
+    """
 
     name: str
     title: str
@@ -52,7 +57,9 @@ class Scenario:
     teaches: str
     on_the_wire: str
     look_at: str
+    file: Path
     defaults: Defaults = Defaults()
+    arguments: Mapping[str, int] = field(default_factory=dict)
 
 
 def names() -> list[str]:
@@ -80,26 +87,31 @@ def load(name: str) -> Scenario:
         raise ScenarioError(f"{path}: cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ScenarioError(f"{path}: expected TOML in UTF-8; {error}") from None
-    defaults = document.pop("defaults", {})
-    if not isinstance(defaults, dict):
-        raise ScenarioError(f"{path}: defaults: expected a table; found {defaults!r}")
-    _expect_keys(path, defaults, Defaults, optional={"clients", "family", "mtu"})
-    _expect_keys(path, document, Scenario, optional={"defaults"})
-    for key, value in document.items():
+    defaults, arguments = (_table(path, document, key) for key in ("defaults", "arguments"))
+    _only(path, defaults, {spec.name for spec in fields(Defaults)})
+    _only(path, document, {*TEXTS, "defaults", "arguments"})
+    for key in TEXTS:
+        value = document.get(key)
         if not isinstance(value, str) or not value.strip():
             raise ScenarioError(f"{path}: {key}: expected text; found {value!r}")
+    for key, value in arguments.items():
+        if type(value) is not int or value < 0:
+            raise ScenarioError(f"{path}: arguments, {key}: expected a number; found {value!r}")
     checked = Defaults(**defaults)
     checked.check(str(path))
-    return Scenario(**{k: v.strip() for k, v in document.items()}, defaults=checked)
+    texts = {key: document[key].strip() for key in TEXTS}
+    return Scenario(**texts, file=path, defaults=checked, arguments=arguments)
 
 
-def _expect_keys(
-    path: Path, found: dict[str, Any], kind: type[Defaults | Scenario], optional: set[str]
-) -> None:
-    known = {field.name for field in fields(kind)}
+def _table(path: Path, document: dict[str, Any], key: str) -> dict[str, Any]:
+    table = document.get(key, {})
+    if not isinstance(table, dict):
+        raise ScenarioError(f"{path}: {key}: expected a table; found {table!r}")
+    return table
+
+
+def _only(path: Path, found: dict[str, Any], known: set[str]) -> None:
     if unknown := sorted(set(found) - known):
         raise ScenarioError(
             f"{path}: expected only the keys {', '.join(sorted(known))}; found {', '.join(unknown)}"
         )
-    if missing := sorted(known - set(found) - optional):
-        raise ScenarioError(f"{path}: expected the keys {', '.join(missing)}; found none of them")

@@ -27,7 +27,8 @@ class Config:
     to. The server ends after `clients` connections (0: at SIGTERM); the client makes as many at
     once. `flow` is by default the scenario's name; `arguments` are the flow's. `device` names an
     RDMA device where there are several. `limits` are those of `Limits`, and `completion`: the
-    longest wait for one work completion.
+    longest wait for one work completion. `tap` is a pcapng file for the frames this end sends, for
+    where nobody may capture; `log` takes the engine's decisions (both: userspace alone).
     """
 
     role: Role

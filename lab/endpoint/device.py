@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
+from captures.pcapng_writer import Writer
 from captures.truth import Log
 from lab import providers
 from lab.endpoint.config import Config
+from lab.wire.tap import Tap
 
+OUTBOUND = 2  # pcapng's packet flags
 COUNTERS = "/sys/class/infiniband/{}/ports/1/hw_counters"
 
 
@@ -25,6 +29,9 @@ def opened(config: Config) -> Iterator[tuple[Any, Any]]:
         options: dict[str, Any] = {}
         if config.backend == "userspace":
             options["addresses"] = [config.address]
+            if config.tap is not None:
+                stream = closing.enter_context(Path(config.tap).open("wb", buffering=0))
+                options["stack"] = partial(Tap, sink=_frames(stream))
             if config.log is not None:
                 options["log"] = _decisions(closing.enter_context(Log(config.log)))
         verbs = providers.load(config.backend, **options)
@@ -36,7 +43,14 @@ def opened(config: Config) -> Iterator[tuple[Any, Any]]:
         yield verbs, context
 
 
-def _decisions(log: Log) -> Any:
+def _frames(stream: BinaryIO) -> Callable[[bytes, int], None]:
+    """Takes frames into a pcapng file, one write each: a killed process tears at most the last."""
+    writer = Writer(stream)
+    writer.interface("tap")
+    return lambda frame, time_ns: writer.packet(frame, time_ns, flags=OUTBOUND)
+
+
+def _decisions(log: Log) -> Callable[[Any], None]:
     """What the engine decides, with its clock turned into the time of day."""
     epoch = time.time_ns() - time.monotonic_ns()
 

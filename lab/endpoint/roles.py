@@ -67,9 +67,10 @@ class Serving:
             channel.send(process.hello(hello.connection))
             process.converse(channel, hello)
         finally:
-            if hello.connection not in process.negotiated:
-                self._numbers.discard(hello.connection)  # it may try again
-            if process.config.clients and process.ended >= process.config.clients:
+            clients = process.config.clients
+            if not clients or hello.connection not in process.negotiated:
+                self._numbers.discard(hello.connection)  # it may come again
+            if clients and process.ended >= clients:
                 self._server.finish()
 
     def _claim(self, number: int) -> None:

@@ -183,6 +183,8 @@ class QueuePair:
         limit = self.attributes.path_mtu if self.kind is QPType.UD else MAX_MESSAGE
         if work.length > limit:
             raise VerbError(errno.EINVAL, f"{work.length} bytes, a message holds {limit}")
+        if self.kind is QPType.UD and work.path is None:
+            raise VerbError(errno.EINVAL, "a datagram needs an address handle")
         self.requester.post(work)
         if self.state in {QPState.SQE, QPState.ERR}:
             self._flush_sends()
@@ -247,12 +249,12 @@ class QueuePair:
     ) -> Train:
         """A train to the peer, or for a datagram to where `work` says."""
         own = self.attributes
-        datagram = work is not None and work.path is not None
-        path = work.path if datagram and work else own.path
+        datagram = work if self.kind is QPType.UD else None
+        path = datagram.path if datagram else own.path
         assert path is not None
         return Train(
             path=path,
-            dest_qp=work.remote_qpn if datagram and work else own.dest_qp,
+            dest_qp=datagram.remote_qpn if datagram else own.dest_qp,
             first_psn=first_psn,
             opcodes=opcodes,
             payload=payload,

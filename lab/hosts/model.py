@@ -10,6 +10,10 @@ from typing import Any, Literal, Protocol
 Kind = Literal["netns", "userns", "loopback"]
 
 
+class HostsError(Exception):
+    """The hosts asked for cannot be made here; the message says why and what to do."""
+
+
 @dataclass(frozen=True, slots=True)
 class Host:
     """One end: `name` is "server" or "client"; `ipv6` is None where the host has none."""
@@ -21,11 +25,11 @@ class Host:
     mac: str
 
     def address(self, family: int) -> str:
-        """Its IP address of `family` 4 or 6; ValueError if it has none."""
+        """Its IP address of `family` 4 or 6; HostsError if it has none."""
         if family == 4:
             return self.ipv4
         if self.ipv6 is None:
-            raise ValueError(
+            raise HostsError(
                 f"host {self.name} has no IPv6 address of its own on {self.interface}: expected "
                 "network namespaces, found loopback; use --family 4, or see `rocelab doctor`"
             )
@@ -34,10 +38,6 @@ class Host:
 
 SERVER = Host("server", "10.0.0.1", "fd00::1", "veth-server", "02:00:00:00:00:01")
 CLIENT = Host("client", "10.0.0.2", "fd00::2", "veth-client", "02:00:00:00:00:02")
-
-
-class HostsError(Exception):
-    """The hosts asked for cannot be made here; the message says why and what to do."""
 
 
 class Hosts(Protocol):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -30,14 +30,22 @@ class Counts:
 
 
 class Recorder(Protocol):
-    """Records from the moment it exists until `stop`; `parts` are the pcap files it writes."""
+    """Records from the moment it exists until `stop`.
+
+    `why` says why not a better method, empty for the best. `taps` are files the endpoints
+    themselves must write, by role; `parts` all files that recording makes, to be removed at last.
+    """
 
     method: Method
-    why: str  # why not a better method; empty for the best
+    why: str
+    taps: Mapping[str, Path]
     parts: Sequence[Path]
 
-    def stop(self) -> Counts:
-        """Return once all that was on the interface up to now is in `parts`."""
+    def stop(self) -> Counts | None:
+        """Return once all there was up to now is in `parts`; RecorderError if it cannot be."""
 
     def kill(self) -> None:
         """End without waiting for anything; does nothing after `stop`."""
+
+    def whole(self) -> Path:
+        """After `stop` or `kill`: one capture file with all that was recorded."""

@@ -8,20 +8,18 @@ from __future__ import annotations
 
 import os
 import re
-import selectors
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
+from lab.recorder.listening import STOP_SECONDS, Listening
 from lab.recorder.model import Counts, Method, RecorderError, Start
 
-_START_SECONDS = 15.0
-_STOP_SECONDS = 15.0
 _QUIET_SECONDS = 0.5
 _RING_KIB = 64 * 1024
 _COUNT = re.compile(r"(\d+) packets? (captured|received by filter|dropped by kernel)")
@@ -70,37 +68,30 @@ class ProcessRecorder:
         """
         self.method: Method = method
         self.why = why
+        self.taps: Mapping[str, Path] = {}
         self.parts: Sequence[Path] = (path,)
-        command = COMMANDS[method](interface, path, expression)
-        self._process = start(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        self._said = ""
         # tcpdump counts both copies of what crosses loopback, and writes the one that comes in.
         self._copies = 2 if (method, interface) == ("tcpdump", "lo") else 1
-        try:
-            self._await(lambda: "listening on" in self._said, _START_SECONDS)
-        except RecorderError:
-            self.kill()
-            raise
+        command = COMMANDS[method](interface, path, expression)
+        process = start(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        self._program = Listening(method, process)
 
     def stop(self) -> Counts:
         """See `Recorder.stop`. RecorderError if the program has died or cannot catch up."""
-        deadline = time.monotonic() + _STOP_SECONDS
         try:
-            counts = self._caught_up(deadline)
-            self._process.send_signal(signal.SIGINT)
-            self._process.wait(max(0.0, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            raise RecorderError(f"{self.method} did not end within {_STOP_SECONDS:g} s") from None
+            counts = self._caught_up(time.monotonic() + STOP_SECONDS)
+            self._program.finish()
         finally:
             self.kill()
         return Counts(counts["received by filter"] // self._copies, counts["dropped by kernel"])
 
     def kill(self) -> None:
         """See `Recorder.kill`."""
-        self._process.kill()
-        self._process.wait()
-        if self._process.stderr:
-            self._process.stderr.close()
+        self._program.kill()
+
+    def whole(self) -> Path:
+        """See `Recorder.whole`."""
+        return self.parts[0]
 
     def _caught_up(self, deadline: float) -> dict[str, int]:
         """Its counts once all that the kernel kept for it is written.
@@ -110,7 +101,8 @@ class ProcessRecorder:
         last: dict[str, int] = {}
         since = time.monotonic()
         while True:
-            counts = self._ask(deadline)
+            said = self._program.ask(signal.SIGUSR1, _complete, deadline - time.monotonic())
+            counts = {what: int(count) for count, what in _COUNT.findall(said)}
             kept = counts["received by filter"] - counts["dropped by kernel"]
             now = time.monotonic()
             if counts != last:
@@ -118,31 +110,6 @@ class ProcessRecorder:
             if counts["captured"] * self._copies >= kept or now - since > _QUIET_SECONDS:
                 return counts
 
-    def _ask(self, deadline: float) -> dict[str, int]:
-        """Its packet counts now."""
-        self._said = ""
-        self._process.send_signal(signal.SIGUSR1)
-        self._await(
-            lambda: "dropped by kernel" in self._said and self._said.endswith("\n"),
-            deadline - time.monotonic(),
-        )
-        return {what: int(count) for count, what in _COUNT.findall(self._said)}
 
-    def _await(self, done: Callable[[], bool], seconds: float) -> None:
-        """Read what the program says until `done()`; RecorderError when it ends or takes longer."""
-        stderr = self._process.stderr
-        assert stderr is not None
-        deadline = time.monotonic() + seconds
-        with selectors.DefaultSelector() as selector:
-            selector.register(stderr, selectors.EVENT_READ)
-            while not done():
-                if not selector.select(max(0.0, deadline - time.monotonic())):
-                    raise RecorderError(f"{self.method} said nothing for {seconds:.0f} s")
-                piece = os.read(stderr.fileno(), 65536)
-                if not piece:
-                    raise RecorderError(f"{self.method} ended: {self._last_words()}")
-                self._said += piece.decode(errors="replace")
-
-    def _last_words(self) -> str:
-        words = " ".join(self._said.replace(f"{self.method}:", " ").split())
-        return words[-300:] or "without a word"
+def _complete(said: str) -> bool:
+    return "dropped by kernel" in said and said.endswith("\n")

@@ -8,9 +8,10 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
@@ -23,7 +24,7 @@ from lab.exchange.tls import Channel, Identity, connect
 from lab.hosts.choose import make
 from lab.hosts.model import Hosts, HostsError
 from tests.lab.authority import SERVER_NAME
-from tests.requires import lacking
+from tests.requires import lacking, tool
 
 LIMITS = {"handshake": 1.0, "message": 1.0, "linger": 0.2}
 
@@ -47,6 +48,7 @@ class Lab:
     processes: list[subprocess.Popen[bytes]]
     hosts: Hosts | None = None
     port: int = 0
+    python: list[str] = field(default_factory=lambda: [sys.executable])
 
     def start(self, role: Role, **keys: Any) -> subprocess.Popen[bytes]:
         """Start an endpoint; a server has said its port when this returns."""
@@ -66,7 +68,7 @@ class Lab:
         }
         file = self.folder / f"{role}.json"
         file.write_text(json.dumps(config))
-        command = [sys.executable, "-m", "lab.endpoint", "--config", str(file)]
+        command = [*self.python, "-m", "lab.endpoint", "--config", str(file)]
         pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         if self.hosts is None:
             process = subprocess.Popen(command, **pipes)
@@ -149,7 +151,7 @@ def test_fifty_clients_at_once(lab: Lab) -> None:
     assert len(told) == 100
     for role in lab.identities:
         own = [keys["local"] for keys in lab.truth(role, "negotiated")]
-        for key in ("qpn", "sq_psn", "addr", "r_key"):
+        for key in ("qpn", "sq_psn", "r_key"):
             assert len({info[key] for info in own}) == 50
         assert [keys["orderly"] for keys in lab.truth(role, "closed")] == [True] * 50
         assert {keys["status"] for keys in lab.truth(role, "work")} == {"IBV_WC_SUCCESS"}
@@ -323,6 +325,56 @@ def test_sigterm_ends_an_idle_server(lab: Lab) -> None:
     assert ended(lab.start("client")) == (0, "")
     server.send_signal(signal.SIGTERM)
     assert ended(server) == (0, "")
+
+
+def held(process: subprocess.Popen[bytes]) -> dict[str, int]:
+    """How many file descriptors and threads the process has."""
+    folder = Path("/proc", str(process.pid))
+    return {kind: len(list((folder / kind).iterdir())) for kind in ("fd", "task")}
+
+
+def test_a_server_keeps_nothing_of_its_clients(lab: Lab, stranger: Identity) -> None:
+    server = lab.start("server", clients=0, limits=LIMITS)
+    before = held(server)
+    assert ended(lab.start("client", clients=20)) == (0, "")
+    for client in (http, oversized, silent_after_hello):
+        client(lab)
+    killed = lab.start("client", clients=5)
+    while len(lab.truth("server", "negotiated")) < 22:
+        pass
+    killed.kill()
+    deadline = time.monotonic() + 20
+    while held(server) != before:
+        assert time.monotonic() < deadline, (before, held(server))
+    server.send_signal(signal.SIGTERM)
+    status, _ = ended(server)
+    assert status == 1
+
+
+def test_taps_write_what_both_ends_sent(lab: Lab) -> None:
+    tool("tshark")
+    taps = {role: str(lab.folder / f"tap-{role}.pcapng") for role in lab.identities}
+    server = lab.start("server", tap=taps["server"])
+    assert ended(lab.start("client", tap=taps["client"])) == (0, "")
+    assert ended(server) == (0, "")
+    for role, tap in taps.items():
+        (told,) = lab.truth(role, "negotiated")
+        (counted,) = lab.truth(role, "counters")
+        fields = ["-e", "ip.src", "-e", "infiniband.bth.psn", "-e", "infiniband.bth.opcode"]
+        command = ["tshark", "-r", tap, "-T", "fields", *fields]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        rows = [line.split("\t") for line in done.stdout.splitlines()]
+        assert len(rows) == counted["counters"]["sent_pkts"]
+        assert {source for source, _, _ in rows} == {lab.addresses[role]}
+        # RC requests are opcodes 0-12, 19 and 20; 13-18 answer.
+        requests = [int(psn) for _, psn, opcode in rows if not 13 <= int(opcode) <= 18]
+        assert requests[0] == told["local"]["sq_psn"]
+
+
+def test_needs_the_standard_library_alone(lab: Lab) -> None:
+    """As in a bare guest: without site-packages."""
+    lab.python = [sys.executable, "-S"]
+    lab.both()
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,7 @@ def test_a_file_of_ones_own(tmp_path: Path) -> None:
         teaches="something",
         on_the_wire="something",
         look_at="something",
+        file=path,
         defaults=Defaults(clients=1, family=6, mtu=4096),
     )
 
@@ -41,9 +42,10 @@ def test_a_file_of_ones_own(tmp_path: Path) -> None:
     ("text", "message"),
     [
         (GOOD + "extra = 1\n", "expected only the keys .* found extra"),
-        (GOOD.replace('flow = "secure_flow"\n', ""), "expected the keys flow"),
+        (GOOD.replace('flow = "secure_flow"\n', ""), "flow: expected text; found None"),
         (GOOD.replace('"Mine"', "7"), "title: expected text; found 7"),
         (GOOD.replace('"Mine"', '" "'), "title: expected text"),
+        (GOOD + "[arguments]\nsize = 'big'\n", "arguments, size: expected a number; found 'big'"),
         (GOOD + "defaults = 3\n", "defaults: expected a table; found 3"),
         (GOOD + "[defaults]\nmtu = 1500\n", "mtu: expected 256, 512, 1024, 2048, 4096; found 1500"),
         (GOOD + "[defaults]\nmtu = '1024'\n", "mtu: expected .* found '1024'"),

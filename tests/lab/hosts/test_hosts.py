@@ -12,6 +12,7 @@ import pytest
 
 from lab.hosts.choose import KINDS, choose, link_mtu, make
 from lab.hosts.model import Hosts, HostsError
+from tests.lab.leaks import namespaces
 from tests.requires import lacking
 
 ECHO = """
@@ -58,7 +59,7 @@ def run(hosts: Hosts, host: str, code: str, *arguments: str) -> str:
 @pytest.mark.parametrize("family", [4, 6])
 def test_the_hosts_reach_each_other_with_jumbo_datagrams(hosts: Hosts, family: int) -> None:
     if hosts.kind == "loopback" and family == 6:
-        with pytest.raises(ValueError, match="use --family 4"):
+        with pytest.raises(HostsError, match="use --family 4"):
             hosts.server.address(6)
         return
     server, client = hosts.server.address(family), hosts.client.address(family)
@@ -91,19 +92,6 @@ def test_close_twice_and_nothing_left(hosts: Hosts) -> None:
     assert open_files() == before
     if hosts.kind != "loopback":
         assert len(inodes) >= len(namespaces()) >= 1
-
-
-def namespaces() -> set[str]:
-    """Every network namespace some process is in or holds open."""
-    found = set()
-    for link in [*Path("/proc").glob("[0-9]*/ns/net"), *Path("/proc").glob("[0-9]*/fd/*")]:
-        try:
-            target = str(link.readlink())
-        except OSError:
-            continue
-        if target.startswith("net:["):
-            found.add(target)
-    return found
 
 
 KILLED = """

@@ -23,7 +23,6 @@ from tests.requires import lacking, tool
 
 Method = Literal["tcpdump", "scapy"]
 METHODS: tuple[Method, ...] = ("tcpdump", "scapy")
-ROCE = "udp port 4791 or tcp port 4433"
 
 
 @pytest.fixture(params=["netns", "userns", "loopback"])
@@ -42,8 +41,9 @@ def record(hosts: Hosts, method: Method, path: Path) -> ProcessRecorder:
     if method == "tcpdump":
         tool("tcpdump")
     start = functools.partial(hosts.start, "server")
-    interface = hosts.server.interface
-    return ProcessRecorder(method, start, interface, path, expression=ROCE)
+    ours = f"host {hosts.server.ipv4} and host {hosts.client.ipv4}"
+    expression = f"{ours} and (udp port 4791 or tcp port 4433)"
+    return ProcessRecorder(method, start, hosts.server.interface, path, expression=expression)
 
 
 def frames(path: Path) -> list[bytes]:
@@ -94,7 +94,7 @@ def test_a_recorder_that_dies_says_so_and_leaves_what_it_has(
     arguments = [hosts.client.ipv4, hosts.server.ipv4, "5"]
     sender = hosts.start("client", [sys.executable, "-c", SENDER, *arguments])
     assert sender.wait(20) == 0
-    process = recorder._process
+    process = recorder._program._process
     process.send_signal(signal.SIGSTOP)
     process.send_signal(signal.SIGKILL)
     process.wait()

@@ -1,0 +1,60 @@
+"""`rocelab run`: options checked, the run, and its judgement, which is called by import string."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from captures.run import load as load_run
+from lab.hosts.model import HostsError
+from lab.runner.options import Options
+from lab.runner.run import RunnerError, execute
+from lab.scenario import ScenarioError, load
+
+FAIL, USAGE, INTERRUPTED = 1, 2, 130
+
+
+def run_scenario(name: str, overrides: Mapping[str, int], *, json: bool, **options: Any) -> int:
+    """Run the scenario `name` with its defaults overridden; the exit status of the command."""
+    try:
+        scenario = load(name)
+        defaults = replace(scenario.defaults, **overrides)
+        defaults.check("options")
+        directory = execute(Options(scenario, defaults, **options), progress)
+    except (ScenarioError, HostsError, RunnerError) as error:
+        progress("")
+        sys.stderr.write(f"rocelab: {error}\n")
+        return USAGE
+    progress("")
+    run = load_run(directory)
+    if run.status == "interrupted":
+        sys.stderr.write(f"rocelab: {run.reason}; what was recorded is in {directory}\n")
+        return INTERRUPTED
+    if run.status == "failed":
+        sys.stderr.write(f"rocelab: the run failed: {run.reason}\n")
+    status = judged(directory, json=json)
+    return FAIL if run.status == "failed" else status
+
+
+def judged(directory: Path, *, json: bool) -> int:
+    """Print the verdict and the evidence, write the report; the judgement's exit status."""
+    report = directory / "report.html"
+    status = 0
+    try:
+        import_module("analysis.cli").analyze(directory, json=json, report=report)
+    except SystemExit as done:
+        status = done.code if isinstance(done.code, int) else FAIL
+    if report.exists() and not json:
+        sys.stdout.write(f"\nreport: {report}\nrun:    {directory}\n")
+    return status
+
+
+def progress(step: str) -> None:
+    """Show what is being done, on a terminal only; "" clears the line."""
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\r\x1b[K{step}{'...' if step else ''}")
+        sys.stderr.flush()

@@ -1,0 +1,1 @@
+"""Runs a scenario from the hosts' making to the last byte of evidence."""
