@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from lab.flows.table import FLOWS
+
 FOLDER = Path(__file__).with_name("scenarios")
 PATH_MTUS = (256, 512, 1024, 2048, 4096)
 MAX_CLIENTS = 10_000
-TEXTS = ("name", "title", "flow", "teaches", "on_the_wire", "look_at")
+TEXTS = ("name", "title", "flow", "page")
+TABLES = ("defaults", "arguments")
 
 
 class ScenarioError(Exception):
@@ -48,15 +51,14 @@ class Defaults:
 class Scenario:
     """`flow` names the flow in lab.flows that both ends run, `arguments` are its whole numbers.
 
-    `file` is the TOML file it came from; the rest is for people.
+    `page` says what it teaches, what is on the wire and what to look at: the flow's own page
+    unless the file has another. `file` is the TOML file it came from.
     """
 
     name: str
     title: str
     flow: str
-    teaches: str
-    on_the_wire: str
-    look_at: str
+    page: str
     file: Path
     defaults: Defaults = Defaults()
     arguments: Mapping[str, int] = field(default_factory=dict)
@@ -88,18 +90,25 @@ def load(name: str) -> Scenario:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ScenarioError(f"{path}: expected TOML in UTF-8; {error}") from None
     defaults, arguments = (_table(path, document, key) for key in ("defaults", "arguments"))
-    _only(path, defaults, {spec.name for spec in fields(Defaults)})
-    _only(path, document, {*TEXTS, "defaults", "arguments"})
+    texts = {"page": "", **{k: v for k, v in document.items() if k not in TABLES}}
+    _only(path, texts, TEXTS)
     for key in TEXTS:
-        value = document.get(key)
-        if not isinstance(value, str) or not value.strip():
+        value = texts.get(key)
+        if not isinstance(value, str) or not (value.strip() or key == "page"):
             raise ScenarioError(f"{path}: {key}: expected text; found {value!r}")
+    flow = FLOWS.get(texts["flow"])
+    if flow is None:
+        raise ScenarioError(
+            f"{path}: flow: expected one of {', '.join(FLOWS)}; found {texts['flow']!r}"
+        )
+    _only(path, defaults, [spec.name for spec in fields(Defaults)])
+    _only(path, arguments, flow.arguments)
     for key, value in arguments.items():
         if type(value) is not int or value < 0:
             raise ScenarioError(f"{path}: arguments, {key}: expected a number; found {value!r}")
     checked = Defaults(**defaults)
     checked.check(str(path))
-    texts = {key: document[key].strip() for key in TEXTS}
+    texts["page"] = texts["page"].strip() or flow.page
     return Scenario(**texts, file=path, defaults=checked, arguments=arguments)
 
 
@@ -110,8 +119,9 @@ def _table(path: Path, document: dict[str, Any], key: str) -> dict[str, Any]:
     return table
 
 
-def _only(path: Path, found: dict[str, Any], known: set[str]) -> None:
-    if unknown := sorted(set(found) - known):
+def _only(path: Path, found: Collection[str], known: Collection[str]) -> None:
+    if unknown := sorted(set(found) - set(known)):
         raise ScenarioError(
-            f"{path}: expected only the keys {', '.join(sorted(known))}; found {', '.join(unknown)}"
+            f"{path}: expected only the keys {', '.join(known) or '(none)'}; "
+            f"found {', '.join(unknown)}"
         )

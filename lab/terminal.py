@@ -24,12 +24,8 @@ def scenario_page(scenario: Scenario) -> None:
     console = Console(highlight=False)
     defaults = scenario.defaults
     console.print(f"[bold]{escape(scenario.name)}[/]: {escape(scenario.title)}\n")
-    for heading, text in (
-        ("What it teaches", scenario.teaches),
-        ("What is on the wire", scenario.on_the_wire),
-        ("What to look at", scenario.look_at),
-    ):
-        console.print(f"[bold]{heading}[/]\n{escape(' '.join(text.split()))}\n")
+    for paragraph in scenario.page.split("\n\n"):
+        console.print(escape(" ".join(paragraph.split())) + "\n")
     console.print(
         f"Defaults: --clients {defaults.clients} --family {defaults.family} --mtu {defaults.mtu}\n"
         f"Run it: rocelab run {escape(scenario.name)}"

@@ -67,7 +67,7 @@ def test_a_usage_error_ends_in_2(words: list[str]) -> None:
 def test_scenarios() -> None:
     assert "secure-flow" in rocelab("scenarios").stdout
     page = rocelab("scenarios", "secure-flow").stdout
-    assert "What to look at" in page
+    assert "Teaches:" in page
     assert "rocelab run secure-flow" in page
 
 

@@ -4,37 +4,37 @@ from pathlib import Path
 
 import pytest
 
+from lab.flows.table import FLOWS
 from lab.scenario import FOLDER, Defaults, Scenario, ScenarioError, load, names
 
 GOOD = """
 name = "mine"
 title = "Mine"
-flow = "secure_flow"
-teaches = "something"
-on_the_wire = "something"
-look_at = "something"
+flow = "pingpong"
 """
+PAGE = 'page = "Of my own."\n'
+TABLES = "[defaults]\nfamily = 6\nmtu = 4096\n[arguments]\nsize = 9\n"
 
 
 @pytest.mark.parametrize("name", names())
 def test_every_scenario_loads_and_is_named_as_its_file(name: str) -> None:
     scenario = load(name)
     assert scenario.name == name
+    assert scenario.page == FLOWS[scenario.flow].page
     assert load(str(FOLDER / f"{name}.toml")) == scenario
 
 
 def test_a_file_of_ones_own(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
-    path.write_text(GOOD + "[defaults]\nfamily = 6\nmtu = 4096\n")
+    path.write_text(GOOD + PAGE + TABLES)
     assert load(str(path)) == Scenario(
         name="mine",
         title="Mine",
-        flow="secure_flow",
-        teaches="something",
-        on_the_wire="something",
-        look_at="something",
+        flow="pingpong",
+        page="Of my own.",
         file=path,
         defaults=Defaults(clients=1, family=6, mtu=4096),
+        arguments={"size": 9},
     )
 
 
@@ -42,9 +42,12 @@ def test_a_file_of_ones_own(tmp_path: Path) -> None:
     ("text", "message"),
     [
         (GOOD + "extra = 1\n", "expected only the keys .* found extra"),
-        (GOOD.replace('flow = "secure_flow"\n', ""), "flow: expected text; found None"),
+        (GOOD.replace('flow = "pingpong"\n', ""), "flow: expected text; found None"),
         (GOOD.replace('"Mine"', "7"), "title: expected text; found 7"),
         (GOOD.replace('"Mine"', '" "'), "title: expected text"),
+        (GOOD + "page = 3\n", "page: expected text; found 3"),
+        (GOOD.replace('"pingpong"', '"pong"'), "flow: expected one of secure-flow.* found 'pong'"),
+        (GOOD + "[arguments]\nsizes = 3\n", "expected only the keys iterations, size; found sizes"),
         (GOOD + "[arguments]\nsize = 'big'\n", "arguments, size: expected a number; found 'big'"),
         (GOOD + "defaults = 3\n", "defaults: expected a table; found 3"),
         (GOOD + "[defaults]\nmtu = 1500\n", "mtu: expected 256, 512, 1024, 2048, 4096; found 1500"),

@@ -31,9 +31,6 @@ FLOWING = """
 name = "flowing"
 title = "Goes on until it is ended"
 flow = "pingpong"
-teaches = "a run"
-on_the_wire = "SEND"
-look_at = "the end"
 
 [arguments]
 iterations = 1000000
