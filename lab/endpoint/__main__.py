@@ -34,7 +34,7 @@ def run(config: Config) -> int:
         def record(event: str, **keys: Any) -> None:
             truth.write(time.time_ns(), event, **keys)
 
-        verbs, context = closing.enter_context(opened(config))
+        verbs, context, device = closing.enter_context(opened(config))
         process = Process(config, verbs, context, record)
         role = ROLES[config.role](process)
         stopped = []
@@ -46,7 +46,7 @@ def run(config: Config) -> int:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, stop)
         role.run()
-        record("counters", device=context.name, counters=counters(context))
+        record("counters", device=device, counters=counters(context, device))
     say("ended", connections=process.ended, failed=len(process.failures))
     completed = process.ended - len(process.failures)
     if stopped and (process.failures or completed < config.clients):

@@ -20,8 +20,8 @@ COUNTERS = "/sys/class/infiniband/{}/ports/1/hw_counters"
 
 
 @contextmanager
-def opened(config: Config) -> Iterator[tuple[Any, Any]]:
-    """(verbs, Context) of the device that `config` names; closed at the end.
+def opened(config: Config) -> Iterator[tuple[Any, Any, str]]:
+    """(verbs, Context, device's name) of the device that `config` names; closed at the end.
 
     Raises PyverbsError where there is no such device, ImportError without pyverbs.
     """
@@ -38,9 +38,10 @@ def opened(config: Config) -> Iterator[tuple[Any, Any]]:
         devices = [device.name.decode() for device in verbs.get_device_list()]
         if not devices:
             raise verbs.PyverbsUserError("expected an RDMA device, found none")
-        context = verbs.Context(name=config.device or devices[0])
+        device = config.device or devices[0]
+        context = verbs.Context(name=device)
         closing.callback(context.close)
-        yield verbs, context
+        yield verbs, context, device
 
 
 def _frames(stream: BinaryIO) -> Callable[[bytes, int], None]:
@@ -61,13 +62,13 @@ def _decisions(log: Log) -> Callable[[Any], None]:
     return write
 
 
-def counters(context: Any) -> dict[str, int]:
+def counters(context: Any, device: str) -> dict[str, int]:
     """Packets and errors by the names of rxe's hw_counters; the kernel's from sysfs."""
     adapter = getattr(context, "adapter", None)
     if adapter is not None:
         with adapter.lock:
             return dict(adapter.device.counters)
-    folder = Path(COUNTERS.format(context.name))
+    folder = Path(COUNTERS.format(device))
     files = sorted(folder.iterdir()) if folder.is_dir() else []
     # `lifespan` is how often the kernel refreshes the others, not a counter.
     return {file.name: int(file.read_text()) for file in files if file.name != "lifespan"}

@@ -60,7 +60,8 @@ def srq(end: End) -> None:
 
     On the wire: nothing shows it: ordinary RC SENDs.
 
-    Look at: an acknowledgement's credits are 31, "no limit": a shared queue promises nobody any.
+    Look at: the credits in an acknowledgement (the low five bits of its syndrome) are 0x1f, "no
+    limit": what is in a shared queue can be promised to nobody.
     """
     _many(end)
 

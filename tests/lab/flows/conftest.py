@@ -58,7 +58,7 @@ class Ends:
             thread.join()
             for role, process in processes.items():
                 outcomes[role].failures = process.failures
-                outcomes[role].counters = counters(process.context)
+                outcomes[role].counters = counters(process.context, "")
         return outcomes
 
     def _process(self, role: Role, outcome: Outcome, closing: ExitStack, **keys: Any) -> Process:
@@ -75,7 +75,7 @@ class Ends:
             port=0,
             **keys,
         )
-        verbs, context = closing.enter_context(opened(config))
+        verbs, context, _ = closing.enter_context(opened(config))
         return Process(config, verbs, context, outcome.record)
 
 
