@@ -100,11 +100,11 @@ class Completer:
             done = not psn.after(after, end)
             self._progress(after if done else end, now)
             if done:
-                self._finish(now)
+                self._finish()
         return True
 
-    def _finish(self, now: int) -> None:
-        self._qp.complete_send(self._requester.retire(), WCStatus.SUCCESS, now)
+    def _finish(self) -> None:
+        self._qp.complete_send(self._requester.retire(), WCStatus.SUCCESS)
 
     def _on_acknowledge(self, run: Run, now: int) -> None:
         syndrome = run.header(AETH).syndrome
@@ -192,7 +192,7 @@ class Completer:
         request.received += len(run)
         self._progress(psn.add(run.last_psn, 1), now)
         if complete:
-            self._finish(now)
+            self._finish()
 
     def _on_atomic_acknowledge(self, run: Run, now: int) -> None:
         due = self._due(run, now)
@@ -210,7 +210,7 @@ class Completer:
             qp.fail_send(WCStatus.LOC_PROT_ERR, str(error), now)
             return
         self._progress(psn.add(run.last_psn, 1), now)
-        self._finish(now)
+        self._finish()
 
     def _go_back(self, why: str, now: int) -> None:
         """Send again from the oldest unacknowledged PSN, once for each gap."""

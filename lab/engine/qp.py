@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from lab.engine.device import Device
 
 MAX_MESSAGE = 1 << 31
+MAX_DATAGRAM = 4096
 
 
 @dataclass(slots=True)
@@ -180,7 +181,7 @@ class QueuePair:
                 errno.EINVAL,
                 f"{len(work.inline)} bytes inline, {self.capacity.max_inline} are allowed",
             )
-        limit = self.attributes.path_mtu if self.kind is QPType.UD else MAX_MESSAGE
+        limit = MAX_DATAGRAM if self.kind is QPType.UD else MAX_MESSAGE
         if work.length > limit:
             raise VerbError(errno.EINVAL, f"{work.length} bytes, a message holds {limit}")
         if self.kind is QPType.UD and work.path is None:
@@ -279,7 +280,7 @@ class QueuePair:
             self.completer.handle_timer(now)
             self.device.wake(self)
 
-    def complete_send(self, request: Request, status: WCStatus, now: int) -> None:
+    def complete_send(self, request: Request, status: WCStatus) -> None:
         """Report a request that is done: a failed one always, a good one where that
         was asked for.
         """
@@ -302,10 +303,17 @@ class QueuePair:
             self.device.overrun(cq)
 
     def fail_send(self, status: WCStatus, reason: str, now: int) -> None:
-        """The oldest request fails, and the queue pair with it."""
+        """The oldest request fails, and with it the queue pair, or only its sending
+        (UC, UD: SQE).
+        """
         self.log(now, "send_failed", status=status.name, why=reason)
-        self.complete_send(self.requester.retire(), status, now)
-        self.fail(reason, now)
+        self.complete_send(self.requester.retire(), status)
+        if self.kind is QPType.RC:
+            self.fail(reason, now)
+        else:
+            self.log(now, "qp_state", **{"from": self.state.name, "to": "SQE", "why": reason})
+            self.state = QPState.SQE
+            self._flush_sends()
 
     def fail(self, reason: str, now: int) -> None:
         """Stop: to ERR, everything posted is flushed. Replies owed still go out."""

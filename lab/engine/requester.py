@@ -134,7 +134,7 @@ class Requester:
             elif request.work.opcode is WROpcode.LOCAL_INV:
                 if self.cursor:
                     return None
-                self._invalidate(request, now)
+                self._invalidate(request)
             else:
                 return request
         return None
@@ -151,10 +151,10 @@ class Requester:
             return False
         return not request.answered or waiting < self._qp.attributes.max_rd_atomic
 
-    def _invalidate(self, request: Request, now: int) -> None:
+    def _invalidate(self, request: Request) -> None:
         self._qp.device.memory.invalidate(request.work.immediate, self._qp.domain)
         self.queue.popleft()
-        self._qp.complete_send(request, WCStatus.SUCCESS, now)
+        self._qp.complete_send(request, WCStatus.SUCCESS)
 
     def _train(self, request: Request) -> Train:
         qp, work = self._qp, request.work
@@ -173,6 +173,8 @@ class Requester:
             self.high = self.next_psn
         if qp.kind is not QPType.RC:
             self.unacked = self.high = self.next_psn
+            if request.sent == request.span:
+                qp.complete_send(self.retire(), WCStatus.SUCCESS)
         return train
 
     def _ask(self, request: Request, shape: Shape, path_mtu: int) -> Train:
