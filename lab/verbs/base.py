@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any, Self
 from weakref import WeakSet
@@ -54,8 +54,10 @@ class PyverbsCM(PyverbsObject):
 def close_weakrefs(groups: Iterable[WeakSet[Any]]) -> None:
     """Close every object of every group, group by group."""
     for group in groups:
-        while group:
-            group.pop().close()
+        # Members may go at any moment, so that a set with a length may have nothing to pop.
+        with suppress(KeyError):
+            while True:
+                group.pop().close()
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import random
 import threading
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from lab import providers
 from lab.verbs import libibverbs_enums as e
 from tests.lab.verbs.ends import End, attributes, ends
 
@@ -129,3 +131,18 @@ def test_nothing_left_behind() -> None:
         a.send(e.IBV_WR_RDMA_WRITE, 10, to=b)
         a.wait()
     assert held() == before
+
+
+def test_objects_that_are_just_dropped_close_themselves() -> None:
+    """As pyverbs objects do: no error on the way (warnings are errors here), nothing left."""
+    verbs = providers.load("userspace", addresses=["127.0.0.11"])
+    threads = threading.active_count()
+    for _ in range(3):
+        ctx = verbs.Context(name="roce_0")
+        pd = verbs.PD(ctx)
+        cq = verbs.CQ(ctx, 10)
+        made = [verbs.QP(pd, verbs.QPInitAttr(qp_type=2, scq=cq, rcq=cq)) for _ in range(3)]
+        assert len({qp.qp_num for qp in made}) == 3
+        del ctx, pd, cq, made
+        gc.collect()
+    assert threading.active_count() == threads
