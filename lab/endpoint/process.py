@@ -139,6 +139,7 @@ class Process:
             connection=number,
             pd=ours.pd,
             mr=ours.mr,
+            channel=ours.channel,
             cq=ours.cq,
             qp=ours.qp,
             receives=ours.srq or ours.qp,

@@ -88,6 +88,7 @@ class Connection:
         """Register `length` bytes and create a queue pair in RESET, as `setup` says."""
         self.verbs, self._record, self.setup = verbs, record, setup or Setup()
         self.state = "RESET"
+        self.channel: Any = None
         self.srq: Any = None
         self.ah: Any = None
         self._close = contextlib.ExitStack()
@@ -95,7 +96,9 @@ class Connection:
             undo.callback(self.close)
             self.pd = self._owned(verbs.PD(context))
             self.mr = self._owned(verbs.MR(self.pd, length, self._flags(self.setup.access)))
-            self.cq = self._owned(verbs.CQ(context, 2 * WORK))
+            if hasattr(verbs.CompChannel, "fd"):
+                self.channel = self._owned(verbs.CompChannel(context))
+            self.cq = self._owned(verbs.CQ(context, 2 * WORK, channel=self.channel))
             if self.setup.shared_receive_queue:
                 attr = verbs.SrqInitAttr(verbs.SrqAttr(max_wr=WORK))
                 self.srq = self._owned(verbs.SRQ(self.pd, attr))

@@ -8,6 +8,7 @@ compute, and a barrier inside TLS.
 from __future__ import annotations
 
 import hashlib
+import select
 import threading
 import time
 from collections import Counter, deque
@@ -92,6 +93,7 @@ class End:
     connection: int
     pd: Any
     mr: Any
+    channel: Any  # None where it has no file descriptor to wait at (pyverbs 44)
     cq: Any
     qp: Any
     receives: Any  # the QP, or its shared receive queue
@@ -165,15 +167,12 @@ class End:
         return wc
 
     def _wait(self, wr_id: int) -> Any:
-        """Poll, at first without a pause, then less and less often (at most every millisecond)."""
+        """Poll; where there is nothing, have the CQ announce what comes, poll again, and sleep."""
         started = time.monotonic()
-        pause = 0.0
         while wr_id not in self._completed:
             now = time.monotonic()
             self._look(now)
-            polled, wcs = self.cq.poll(16)
-            if polled:
-                self._completed |= {int(wc.wr_id): wc for wc in wcs}
+            if self._poll():
                 continue
             if now - started > self.limit:
                 opcode, length = self._posted[wr_id]
@@ -181,9 +180,27 @@ class End:
                     f"{self._name} {opcode} of {length} bytes: expected a completion within "
                     f"{self.limit:g} s, found none"
                 )
-            time.sleep(pause)
-            pause = min(pause + 0.00002, 0.001)
+            self._sleep()
         return self._completed.pop(wr_id)
+
+    def _poll(self) -> bool:
+        _, wcs = self.cq.poll(16)
+        self._completed |= {int(wc.wr_id): wc for wc in wcs}
+        return bool(wcs)
+
+    def _sleep(self) -> None:
+        """Until the CQ announces a completion, or it is time to look around."""
+        if self.channel is None:
+            time.sleep(0.0005)
+            return
+        self.cq.req_notify()
+        if self._poll():  # it came before it could be announced
+            return
+        waiting = select.poll()
+        waiting.register(self.channel.fd, select.POLLIN)
+        if waiting.poll(WATCH_SECONDS * 1000):
+            self.channel.get_cq_event(self.cq)
+            self.cq.ack_events(1)
 
     def _look(self, now: float) -> None:
         """Every now and then: is the peer still there, has nobody stopped this end?"""
