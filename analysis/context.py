@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from analysis.conversations import Conversations
+from analysis.dialogue import Dialogue
 from analysis.negotiated import Negotiated
 from analysis.sequences import Sequences
 from analysis.streams import Stream
@@ -62,6 +63,7 @@ class Context:
     capture: Capture
     table: PacketTable
     streams: Sequence[Stream]
+    dialogues: Sequence[Dialogue]
     statements: Sequence[Negotiated]
     conversations: Conversations
     sequences: Sequences

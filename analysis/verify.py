@@ -99,6 +99,7 @@ def gather(inputs: Inputs) -> Context:
         capture=capture,
         table=table,
         streams=tcp,
+        dialogues=dialogues,
         statements=statements,
         conversations=paired,
         sequences=laid_out,

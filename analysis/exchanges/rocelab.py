@@ -6,6 +6,7 @@ Each end sends one `endpoint` message; its `sq_psn` is that of the first request
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 from analysis.dialogue import Dialogue, Said, Sent
@@ -36,6 +37,15 @@ def read(dialogue: Dialogue) -> list[Negotiated]:
             tls=dialogue.tls,
         )
     ]
+
+
+def messages(dialogue: Dialogue) -> Iterator[tuple[Said, dict[str, Any]]]:
+    """Every message of the exchange, and where it ended; those that are not ours are left out."""
+    for by_client in (True, False):
+        for said, message in dialogue.sent(by_client=by_client).frames_by_length(LIMIT):
+            values = _object(message)
+            if values.get("rocelab") == VERSION:
+                yield said, values
 
 
 def _endpoint(sent: Sent) -> tuple[Said, Announced] | None:

@@ -19,8 +19,9 @@ RUN = 4
 class Step:
     """One frame of the ladder.
 
-    `sender` is `a` or `b`; `kind` is tcp, tls, request, response, ack or nak; `owner` is the end
-    whose sequence `psn` belongs to; `mark` says why the frame matters, if it does.
+    `sender` is `a` or `b`; `kind` is tcp, tls, both (each end said the same inside TLS), request,
+    response, ack or nak; `owner` is the end whose sequence `psn` belongs to; `mark` says why the
+    frame matters, if it does; `frames` how many frames it stands for.
     """
 
     frame: int
@@ -32,6 +33,7 @@ class Step:
     psn: int | None = None
     owner: str = ""
     mark: str = ""
+    frames: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +65,12 @@ def elide(rungs: Sequence[Rung], limit: int) -> list[Rung]:
     head = folded[: limit * 2 // 3]
     tail = folded[len(folded) - limit // 3 :]
     middle = folded[len(head) : len(folded) - len(tail)]
-    frames = sum(r.frames if isinstance(r, Gap) else isinstance(r, Step) for r in middle)
-    return [*head, Gap(frames, "frames in between"), *tail]
+    return [*head, Gap(frames(middle), "frames in between"), *tail]
+
+
+def frames(rungs: Sequence[Rung]) -> int:
+    """How many frames the rungs stand for, those left out included."""
+    return sum(0 if isinstance(rung, Phase) else rung.frames for rung in rungs)
 
 
 def _runs(rungs: Sequence[Rung]) -> Iterator[list[Rung]]:
@@ -83,7 +89,7 @@ def _fold(run: list[Rung]) -> list[Rung]:
         return run
     first, *between, last = run
     assert isinstance(first, Step)
-    return [first, Gap(len(between), f"more: {first.label}"), last]
+    return [first, Gap(frames(between), f"more: {first.label}"), last]
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,16 +129,16 @@ def draw(
     layout: Layout = WIDE,
     palette: Palette = PAPER,
     *,
+    start_ns: int,
     title: str = "Ladder diagram",
     standalone: bool = False,
 ) -> Markup:
-    """The ladder as SVG. `names` are the captions of ends A and B."""
-    start = next((rung.time_ns for rung in rungs if isinstance(rung, Step)), 0)
+    """The ladder as SVG. `names` are the captions of ends A and B; times count from `start_ns`."""
     placed = []
     y = 3 * layout.row
     for rung in rungs:
         y += layout.row // 2 if isinstance(rung, Phase) else 0
-        since = (rung.time_ns - start) / 1e6 if isinstance(rung, Step) else None
+        since = (rung.time_ns - start_ns) / 1e6 if isinstance(rung, Step) else None
         placed.append(Placed(type(rung).__name__.lower(), y, rung, since))
         y += layout.row
         y += layout.row // 3 if isinstance(rung, Step) and rung.mark else 0

@@ -11,6 +11,7 @@ import altair as alt
 from analysis.figures.palette import PAPER, Palette
 from analysis.templating import hex24
 
+WIDTH = 780
 LIMIT = 1500
 """Marks a chart holds at most."""
 
@@ -73,14 +74,13 @@ def chart(
     points: Sequence[Point],
     base: int,
     owner: str,
+    start_ns: int,
     palette: Palette = PAPER,
-    width: int = 780,
 ) -> alt.LayerChart:
-    """The sequence of end `owner`; PSNs are drawn as distance from `base` and labelled as PSNs."""
-    start = min((point.time_ns for point in points), default=0)
+    """The sequence of end `owner`: PSNs by their distance from `base`, times from `start_ns`."""
     rows: list[dict[str, Any]] = [
         {
-            "ms": (point.time_ns - start) / 1e6,
+            "ms": (point.time_ns - start_ns) / 1e6,
             "ahead": point.ahead,
             "last": point.ahead + point.span - 1,
             "kind": point.kind,
@@ -95,7 +95,7 @@ def chart(
     label = f"'0x' + format(({base} + datum.value + 16777216) % 16777216, '06x')"
     x = alt.X(
         "ms:Q",
-        title="milliseconds since the first packet drawn",
+        title="milliseconds since the first frame of the capture",
         scale=alt.Scale(zero=False, nice=False, padding=12),
         axis=alt.Axis(tickCount=8, labelOverlap=True),
     )
@@ -139,7 +139,7 @@ def chart(
     )
     height = min(300, 60 + 24 * tall)
     layers = [spans, marks] if long else [marks]
-    return style(alt.layer(*layers).properties(width=width, height=height), palette)
+    return style(alt.layer(*layers).properties(width=WIDTH, height=height), palette)
 
 
 def style(made: Any, palette: Palette) -> Any:

@@ -11,6 +11,7 @@ from analysis.figures.psn_time import Point
 from analysis.sequences import Sequences
 from dissectors import opcode, psn
 from dissectors.aeth import AETH, decode
+from dissectors.atomicacketh import AtomicAckETH
 from dissectors.table import PacketTable
 
 OTHER = {"a": "b", "b": "a"}
@@ -110,7 +111,9 @@ def _answer(code: int, syndrome: int | None) -> str:
     if syndrome is not None and decode(syndrome).kind in ("nak", "rnr"):
         return "nak"
     member = opcode.BY_VALUE[code]
-    return "response" if member is not None and member.has_payload else "ack"
+    if member is None:
+        return "ack"
+    return "response" if member.has_payload or AtomicAckETH in member.headers else "ack"
 
 
 def points(sightings: Sequence[Sighting], owner: str) -> list[Point]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from analysis.figures.ladder import Step
 from analysis.streams import HANDSHAKE, Stream
+from dissectors.table import PacketTable
 from dissectors.tcp import TCP
 
 LIMIT = 400
@@ -20,20 +21,41 @@ HELLOS = {1: "ClientHello", 2: "ServerHello"}
 FLAGS = ("syn", "fin", "rst", "ack")
 
 
+TITLES = {"hello": "name", "barrier": "name", "error": "message"}
+"""Type of a message of our own exchange -> the key that says most about it."""
+TITLE_LIMIT = 44
+
+
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What a frame of the exchange announces once decrypted: `psn` as the sq_psn of end `owner`."""
+    """What a frame of the exchange says once decrypted.
 
-    psn: int
-    owner: str
+    `words` are the titles of its messages; `psn` is the sq_psn of end `owner` that it announces.
+    """
+
+    words: str = ""
+    psn: int | None = None
+    owner: str = ""
+
+
+def title(message: Mapping[str, Any]) -> str:
+    """A message of our own exchange in a few words."""
+    kind = str(message.get("type", "message"))
+    more = message.get(TITLES.get(kind, ""))
+    text = f"{kind}: {more}" if isinstance(more, str) else kind
+    return text if len(text) <= TITLE_LIMIT else f"{text[: TITLE_LIMIT - 1]}…"
 
 
 def steps(
-    table: Any, rows: Sequence[int], stream: Stream, opener: str, told: Mapping[int, Told]
+    table: PacketTable,
+    rows: Sequence[int],
+    stream: Stream,
+    opener: str,
+    told: Mapping[int, Told],
 ) -> list[Step]:
     """Rungs of `stream`, whose frames are table `rows`; its client is end `opener`.
 
-    Bare acknowledgements are left out.
+    Bare acknowledgements are left out; what both ends say one after the other is one rung.
     """
     names = record_names(stream)
     other = {"a": "b", "b": "a"}[opener]
@@ -46,18 +68,41 @@ def steps(
         flags = [flag.upper() for flag in FLAGS if getattr(tcp, flag)]
         if packet.payload:
             label = " + ".join(names.get(frame, ["TCP data, continued"]))
-            step = Step(frame, time_ns, sender, "tls", label)
-            rungs.append(_told(step, told.get(frame), len(packet.payload)))
+            step = Step(frame, time_ns, sender, "tls", label, f"{len(packet.payload)} B")
+            rungs.append(_told(step, told.get(frame, Told())))
         elif flags != ["ACK"]:
             rungs.append(Step(frame, time_ns, sender, "tcp", f"TCP {' '.join(flags)}"))
-    return rungs
+    return list(_together(rungs))
 
 
-def _told(step: Step, said: Told | None, length: int) -> Step:
-    if said is None:
-        return replace(step, detail=f"{length} B")
+def _told(step: Step, said: Told) -> Step:
+    if said.words:
+        step = replace(step, label=f"TLS {said.words}", detail="")
+    if said.psn is None:
+        return step
     mark = f"decrypted: {said.owner.upper()} announces its sq_psn"
-    return replace(step, psn=said.psn, owner=said.owner, mark=mark)
+    return replace(step, psn=said.psn, owner=said.owner, mark=mark, detail="")
+
+
+def _together(rungs: Sequence[Step]) -> Iterator[Step]:
+    """Two frames that say the same, one from each end, made one."""
+    kept: Step | None = None
+    for step in rungs:
+        if kept is None:
+            kept = step
+        elif _agree(kept, step):
+            yield replace(kept, kind="both", detail="both ends", frames=2)
+            kept = None
+        else:
+            yield kept
+            kept = step
+    if kept is not None:
+        yield kept
+
+
+def _agree(one: Step, other: Step) -> bool:
+    said = one.label.startswith(("TLS ready", "TLS barrier", "TLS bye"))
+    return said and one.label == other.label and one.sender != other.sender
 
 
 def record_names(stream: Stream) -> dict[int, list[str]]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from analysis.conversations import SIDES, Connection
+from analysis.exchanges import rocelab
 from analysis.figures import sightings as figures
 from analysis.figures import tcp_steps
 from analysis.figures.ladder import Phase, Rung, Step
@@ -46,8 +48,9 @@ def view(
             rungs(material, connection, sightings),
             captions(material, connection),
             f"Ladder diagram of {name}",
+            material.start_ns,
         ),
-        charts=_charts(connection, sightings),
+        charts=_charts(material, connection, sightings),
         negotiated=list(_parameters(connection)),
     )
 
@@ -80,19 +83,39 @@ def rungs(material: Material, connection: Connection, sightings: Sequence[Sighti
 
 
 def _exchange(material: Material, connection: Connection) -> list[Step]:
+    """The TCP connection that negotiated `connection`, if it is in the capture."""
     for said in connection.negotiated:
         stream = material.stream(said.stream)
         if stream is None:
             continue
         rows = [row for frame in stream.frames if (row := material.row(frame)) is not None]
         opener = "a" if said.a.end == connection.a else "b"
-        told = {}
-        for announced in (said.a, said.b):
-            if announced.frame is not None and announced.sq_psn is not None:
-                owner = "a" if announced.end == connection.a else "b"
-                told[announced.frame] = tcp_steps.Told(announced.sq_psn, owner)
+        ends = {"a": connection.a, "b": connection.b}
+        told = {
+            announced.frame: tcp_steps.Told("", announced.sq_psn, side)
+            for announced in (said.a, said.b)
+            for side, end in ends.items()
+            if announced.end == end and announced.frame is not None
+        }
+        told |= _messages(material, stream.number, told)
         return tcp_steps.steps(material.table, rows, stream, opener, told)
     return []
+
+
+def _messages(
+    material: Material, stream: int, told: Mapping[int, tcp_steps.Told]
+) -> dict[int, tcp_steps.Told]:
+    """What the messages of our own exchange say, by frame."""
+    found: dict[int, list[str]] = {}
+    for dialogue in material.context.dialogues:
+        if dialogue.stream == stream:
+            for said, values in rocelab.messages(dialogue):
+                found.setdefault(said.frame, []).append(tcp_steps.title(values))
+    plain = tcp_steps.Told()
+    return {
+        frame: replace(told.get(frame, plain), words=", ".join(titles))
+        for frame, titles in found.items()
+    }
 
 
 def captions(material: Material, connection: Connection) -> tuple[str, str]:
@@ -104,9 +127,11 @@ def captions(material: Material, connection: Connection) -> tuple[str, str]:
     return a, b
 
 
-def _charts(connection: Connection, sightings: Sequence[Sighting]) -> list[ChartView]:
+def _charts(
+    material: Material, connection: Connection, sightings: Sequence[Sighting]
+) -> list[ChartView]:
     return [
-        drawings.chart_view(f"c{connection.number}", sightings, side, base)
+        drawings.chart_view(f"c{connection.number}", sightings, side, base, material.start_ns)
         for side, base in sorted(figures.bases(sightings).items())
     ]
 

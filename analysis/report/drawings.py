@@ -13,7 +13,7 @@ from analysis.figures.sightings import Sighting, points
 from analysis.report.view import ChartView, LadderView, LegendView
 from analysis.templating import hex24
 
-RUNGS = 90
+RUNGS = 100
 """Rungs of a ladder on the page."""
 
 LEGENDS = {
@@ -25,26 +25,30 @@ LEGENDS = {
 }
 
 
-def ladder_view(rungs: Sequence[ladder.Rung], names: tuple[str, str], title: str) -> LadderView:
-    """The ladder for the page; `names` are the captions of A and B."""
+def ladder_view(
+    rungs: Sequence[ladder.Rung], names: tuple[str, str], title: str, start_ns: int
+) -> LadderView:
+    """The ladder for the page; `names` are the captions of A and B, times count from `start_ns`."""
     shown = ladder.elide(rungs, RUNGS)
-    drawn = sum(isinstance(rung, ladder.Step) for rung in shown)
-    all_of = sum(isinstance(rung, ladder.Step) for rung in rungs)
+    drawn = ladder.frames([rung for rung in shown if isinstance(rung, ladder.Step)])
+    all_of = ladder.frames(rungs)
     caption = f"All {all_of} frames of the connection."
     if drawn < all_of:
         caption = f"{drawn} of the connection's {all_of} frames; lines in italics count the others."
     wide, narrow = (
-        ladder.draw(shown, names, layout, PAGE, title=title)
+        ladder.draw(shown, names, layout, PAGE, title=title, start_ns=start_ns)
         for layout in (ladder.WIDE, ladder.NARROW)
     )
     return LadderView(wide, narrow, caption)
 
 
-def chart_view(name: str, sightings: Sequence[Sighting], owner: str, base: int) -> ChartView:
-    """The chart of end `owner`'s sequence, whose places count from `base`."""
+def chart_view(
+    name: str, sightings: Sequence[Sighting], owner: str, base: int, start_ns: int
+) -> ChartView:
+    """The chart of end `owner`'s sequence: places count from `base`, times from `start_ns`."""
     sequence = points(sightings, owner)
     shown = psn_time.thin(sequence)
-    made = psn_time.chart(shown, base, owner, PAGE).to_dict(validate=False)
+    made = psn_time.chart(shown, base, owner, start_ns, PAGE).to_dict(validate=False)
     spec = vl_convert.vegalite_to_vega({**made, "width": "container"})
     svg = vl_convert.vegalite_to_svg(made)
     kinds = [kind for kind in psn_time.SHAPES if any(point.kind == kind for point in shown)]

@@ -23,11 +23,15 @@ def gallery(material: Material) -> dict[str, str]:
         rungs = ladder.elide(connection.rungs(material, found, sightings), RUNGS)
         name = material.name(found.number)
         figures[f"ladder-{found.number}"] = ladder.draw(
-            rungs, connection.captions(material, found), title=name, standalone=True
+            rungs,
+            connection.captions(material, found),
+            title=name,
+            start_ns=material.start_ns,
+            standalone=True,
         )
         for side, base in sorted(bases(sightings).items()):
             sequence = psn_time.thin(points(sightings, side))
-            chart = psn_time.chart(sequence, base, side)
+            chart = psn_time.chart(sequence, base, side, material.start_ns)
             figures[f"psn-{found.number}-{side}"] = _svg(chart)
     counts = traffic.opcode_counts(material)
     if counts:
