@@ -1,4 +1,4 @@
-"""The commands that judge: verify, analyze, report, passes.
+"""The commands that judge and show: verify, analyze, report, figures, passes.
 
 Exit status: 0 pass, 1 fail, 2 usage or unreadable input, 3 inconclusive.
 """
@@ -73,6 +73,35 @@ def report(
     target = out or (path / "report.html" if path.is_dir() else path.with_suffix(".html"))
     _write_report(_results(path, keylog, truth), target)
     sys.stdout.write(f"{target}\n")
+
+
+@app.command
+def figures(
+    path: Source,
+    /,
+    *,
+    out: Annotated[Path | None, Parameter(name=["--out", "-o"], help="The folder.")] = None,
+    formats: Annotated[
+        str, Parameter(name="--formats", help="Of svg, png and pdf, with commas between.")
+    ] = "svg,png,pdf",
+    keylog: KeyLogFile = None,
+    truth: TruthFiles = None,
+) -> None:
+    """Draw ladder, PSN over time and opcode counts into files."""
+    from analysis.figures.export import FORMATS, export  # noqa: PLC0415 - loads vl-convert
+
+    wanted = formats.split(",")
+    if unknown := [each for each in wanted if each not in FORMATS]:
+        _refuse(f"--formats: expected {', '.join(FORMATS)}, found {unknown[0]!r}")
+    target = out or (path if path.is_dir() else path.parent) / "figures"
+    results = _results(path, keylog, truth)
+    try:
+        drawings = import_module("analysis.report.gallery").gallery(results)
+        written = export(drawings, target, wanted)
+    except OSError as error:
+        _refuse(f"{error.filename or target}: {error.strerror or error}")
+    for file in written:
+        sys.stdout.write(f"{file}\n")
 
 
 @app.command

@@ -126,6 +126,7 @@ ANALYSIS = {
     "verify": "Are the negotiated PSNs the ones on the wire?",
     "analyze": "Run every pass and show what each concludes.",
     "report": "Write the HTML report of a run or capture.",
+    "figures": "Draw ladder, PSN over time and opcode counts into files.",
     "passes": "List the judgements, or show one's manual page.",
 }
 for _name, _help in ANALYSIS.items():

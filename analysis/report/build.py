@@ -25,11 +25,10 @@ SECTIONS = {
     "packets": "Packets",
     "traffic": "Traffic",
     "negotiated": "Negotiated",
+    "work": "Work",
     "capture": "The capture",
 }
 """Template of a section -> its name in the table of contents."""
-NEED_CONNECTIONS = ("states", "ladder", "psn", "negotiated")
-NEED_ROCE = ("traffic",)
 
 NEGOTIATED = (
     "What each end told the other before the first RDMA packet. Whoever knows these numbers can "
@@ -49,11 +48,12 @@ def build(material: Material) -> ReportView:
         c.number: sight(material.table, material.context.sequences, c.number) for c in shown
     }
     views = [connection.view(material, c, sightings[c.number]) for c in shown]
-    absent = {
-        *(() if views else NEED_CONNECTIONS),
-        *(() if material.context.roce.any() else NEED_ROCE),
+    there = {
+        "traffic": material.context.roce.any(),
+        "work": any(each.work.rows for each in views),
+        **dict.fromkeys(("states", "ladder", "psn", "negotiated"), bool(views)),
     }
-    present = [section for section in SECTIONS if section not in absent]
+    present = [section for section in SECTIONS if there.get(section, True)]
     left = len(material.findings) - FINDINGS
     return ReportView(
         title=_title(material),

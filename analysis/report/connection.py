@@ -14,7 +14,7 @@ from analysis.figures.ladder import Phase, Rung, Step
 from analysis.figures.sightings import Sighting
 from analysis.finding import PsnVerdict
 from analysis.negotiated import Announced, Negotiated
-from analysis.report import drawings, evidence, walk, words
+from analysis.report import drawings, evidence, walk, words, work
 from analysis.report.material import Material
 from analysis.report.view import ChartView, ConnectionView, ParameterView
 
@@ -44,6 +44,7 @@ def view(
         directions=evidence.directions(material, connection),
         walk=steps,
         walk_source=source,
+        work=work.work(material, connection),
         ladder=drawings.ladder_view(
             rungs(material, connection, sightings),
             captions(material, connection),

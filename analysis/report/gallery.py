@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import vl_convert
 
+from analysis.document import Results
 from analysis.figures import ladder, opcode_counts, psn_time
 from analysis.figures.sightings import bases, points, sight
 from analysis.report import connection, evidence, traffic
@@ -15,8 +16,9 @@ RUNGS = 400
 """Rungs of a ladder in a file of its own."""
 
 
-def gallery(material: Material) -> dict[str, str]:
+def gallery(results: Results) -> dict[str, str]:
     """Name -> SVG text: ladder and PSN charts of each connection, and opcode counts."""
+    material = Material(results)
     figures: dict[str, str] = {}
     for found in evidence.by_trouble(material)[:CONNECTIONS]:
         sightings = sight(material.table, material.context.sequences, found.number)

@@ -136,6 +136,25 @@ class ParameterView:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkRow:
+    """One thing a program did."""
+
+    time: str
+    end: str
+    what: str
+    length: str
+    result: Tag
+
+
+@dataclass(frozen=True, slots=True)
+class WorkView:
+    """What the programs of a connection did."""
+
+    rows: Sequence[WorkRow]
+    left_out: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ConnectionView:
     """One connection shown in full."""
 
@@ -147,6 +166,7 @@ class ConnectionView:
     directions: Sequence[DirectionView]
     walk: Sequence[SideView]
     walk_source: str
+    work: WorkView
     ladder: LadderView
     charts: Sequence[ChartView]
     negotiated: Sequence[ParameterView]

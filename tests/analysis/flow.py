@@ -123,6 +123,9 @@ def run_folder(folder: Path, *, scenario: str = "secure-flow") -> Path:
             log.write(START + 1_700_000, "qp_state", **common, to="RTR", attributes=expects)
             sends = {"sq_psn": me.sq_psn}
             log.write(START + 1_800_000, "qp_state", **common, to="RTS", attributes=sends)
+            done = {"opcode": "IBV_WR_SEND", "wr_id": 1, "length": 15, "status": "IBV_WC_SUCCESS"}
+            log.write(START + 3_000_000, "work", **common, **done)
+            log.write(START + 4_000_000, "checked", **common, what="SEND", length=15, ok=True)
     made = run.Run(
         id="20231114-221320-secure-flow",
         scenario=scenario,

@@ -23,7 +23,7 @@ CONTRAST = (Path(__file__).parent / "contrast.js").read_text()
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    tool("chromium")
+    tool("chromium", "tshark")
     with browser() as running:
         yield running
 
@@ -178,6 +178,11 @@ def test_the_states_come_from_the_endpoints_logs(page: Page, tmp_path: Path) -> 
         ["RESET", "INIT", f"RTR rq_psn = {a}", f"RTS sq_psn = {b}"],
     ]
     assert "endpoints' own logs" in page.evaluate("document.getElementById('states').innerText")
+    work = page.evaluate(
+        "[...document.querySelectorAll('#work tbody tr')].map((row) => row.innerText.split('\\t'))"
+    )
+    assert work[0] == ["3.000", "A", "SEND", "15", "completed"]
+    assert work[2] == ["4.000", "A", "check of SEND", "15", "every byte as expected"]
     assert page.evaluate("document.querySelector('h1').textContent") == "secure-flow"
     assert page.complaints() == []
 
