@@ -30,6 +30,7 @@ def uc(end: End) -> None:
     """
     for requester in BOTH:
         send(end, requester, SIZE)
+        end.barrier(f"{requester}: message taken")
         write_imm(end, requester, 2 * end.path_mtu + 1, 7)
         end.barrier(f"{requester} done")
 

@@ -22,16 +22,7 @@ STATUSES = {
 }
 
 
-UNFINISHED = pytest.mark.xfail(reason="the engine completes no UC or UD send", strict=False)
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=UNFINISHED) if name in {"uc", "ud"} else name
-        for name in sorted(FLOWS)
-    ],
-)
+@pytest.mark.parametrize("name", sorted(FLOWS))
 def test_runs_to_its_end_and_is_documented(ends: Ends, name: str) -> None:
     outcomes = ends.run(name, arguments=SMALL.get(name, {}), limits={"completion": 2.5})
     assert [outcome.failures for outcome in outcomes.values()] == [[], []]
