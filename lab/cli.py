@@ -12,6 +12,7 @@ from typing import Annotated, Literal, NoReturn
 from cyclopts import App, CycloptsError, Parameter
 
 USAGE = 2
+INTERRUPTED = 130
 
 
 def _version() -> str:
@@ -31,6 +32,7 @@ app = App(
     help="Make real RDMA traffic, capture it, and prove what is on the wire.",
     version=_version,
 )
+Settings = Annotated[list[str] | None, Parameter(name="--set", negative="")]
 Backend = Literal["userspace"]
 CaptureMethod = Literal["auto", "tcpdump", "scapy", "tap"]
 Kind = Literal["netns", "userns", "loopback"]
@@ -49,6 +51,7 @@ def run(
     seed: int | None = None,
     capture: CaptureMethod = "auto",
     hosts: Kind | None = None,
+    settings: Settings = None,
     out: Path | None = None,
     json: Json = False,
 ) -> int:
@@ -72,6 +75,8 @@ def run(
         How to record; auto takes the best that works here.
     hosts
         Kind of hosts; without it the best that works here.
+    settings
+        One of the flow's own numbers, such as size=65536; may be given several times.
     out
         New or empty directory for the run; by default one under runs/.
     json
@@ -85,6 +90,7 @@ def run(
     return run_scenario(
         scenario,
         overrides,
+        settings or [],
         json=json,
         backend=backend,
         seed=seed,
@@ -139,6 +145,8 @@ def main() -> None:
         app(exit_on_error=False)
     except CycloptsError:
         sys.exit(USAGE)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
     except BrokenPipeError:
         # The reader (head, less) has seen enough; nothing may be flushed to it at exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

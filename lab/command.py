@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -18,10 +18,20 @@ from lab.scenario import ScenarioError, load
 FAIL, USAGE, INTERRUPTED = 1, 2, 130
 
 
-def run_scenario(name: str, overrides: Mapping[str, int], *, json: bool, **options: Any) -> int:
-    """Run the scenario `name` with its defaults overridden; the exit status of the command."""
+def run_scenario(
+    name: str,
+    overrides: Mapping[str, int],
+    settings: Sequence[str],
+    *,
+    json: bool,
+    **options: Any,
+) -> int:
+    """Run the scenario `name`; the exit status of the command.
+
+    `overrides` replace its defaults, `settings` ("size=4096") its flow's arguments.
+    """
     try:
-        scenario = load(name)
+        scenario = load(name).with_arguments(settings)
         defaults = replace(scenario.defaults, **overrides)
         defaults.check("options")
         directory = execute(Options(scenario, defaults, **options), progress)

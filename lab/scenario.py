@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from lab.flows.table import FLOWS
 FOLDER = Path(__file__).with_name("scenarios")
 PATH_MTUS = (256, 512, 1024, 2048, 4096)
 MAX_CLIENTS = 10_000
+MAX_ARGUMENT = (1 << 31) - 1
 TEXTS = ("name", "title", "flow", "page")
 TABLES = ("defaults", "arguments")
 
@@ -63,6 +64,15 @@ class Scenario:
     defaults: Defaults = Defaults()
     arguments: Mapping[str, int] = field(default_factory=dict)
 
+    def with_arguments(self, settings: Iterable[str]) -> Scenario:
+        """The same with arguments replaced, each "NAME=NUMBER"; ScenarioError if it is not one."""
+        pairs = [setting.partition("=") for setting in settings]
+        arguments: dict[str, Any] = {
+            name: int(text) if text.isdecimal() else text for name, _, text in pairs
+        }
+        _check_arguments("--set", arguments, self.flow)
+        return replace(self, arguments={**self.arguments, **arguments})
+
 
 def names() -> list[str]:
     """The scenarios that come with rocelab."""
@@ -91,7 +101,7 @@ def load(name: str) -> Scenario:
         raise ScenarioError(f"{path}: expected TOML in UTF-8; {error}") from None
     defaults, arguments = (_table(path, document, key) for key in ("defaults", "arguments"))
     texts = {"page": "", **{k: v for k, v in document.items() if k not in TABLES}}
-    _only(path, texts, TEXTS)
+    _only(str(path), texts, TEXTS)
     for key in TEXTS:
         value = texts.get(key)
         if not isinstance(value, str) or not (value.strip() or key == "page"):
@@ -101,11 +111,8 @@ def load(name: str) -> Scenario:
         raise ScenarioError(
             f"{path}: flow: expected one of {', '.join(FLOWS)}; found {texts['flow']!r}"
         )
-    _only(path, defaults, [spec.name for spec in fields(Defaults)])
-    _only(path, arguments, flow.arguments)
-    for key, value in arguments.items():
-        if type(value) is not int or value < 0:
-            raise ScenarioError(f"{path}: arguments, {key}: expected a number; found {value!r}")
+    _only(str(path), defaults, [spec.name for spec in fields(Defaults)])
+    _check_arguments(str(path), arguments, texts["flow"])
     checked = Defaults(**defaults)
     checked.check(str(path))
     texts["page"] = texts["page"].strip() or flow.page
@@ -119,9 +126,18 @@ def _table(path: Path, document: dict[str, Any], key: str) -> dict[str, Any]:
     return table
 
 
-def _only(path: Path, found: Collection[str], known: Collection[str]) -> None:
+def _check_arguments(where: str, arguments: Mapping[str, Any], flow: str) -> None:
+    _only(where, arguments, FLOWS[flow].arguments)
+    for key, value in arguments.items():
+        if type(value) is not int or not 0 < value <= MAX_ARGUMENT:
+            raise ScenarioError(
+                f"{where}: {key}: expected a number from 1 to {MAX_ARGUMENT}; found {value!r}"
+            )
+
+
+def _only(where: str, found: Collection[str], known: Collection[str]) -> None:
     if unknown := sorted(set(found) - set(known)):
         raise ScenarioError(
-            f"{path}: expected only the keys {', '.join(known) or '(none)'}; "
+            f"{where}: expected only the keys {', '.join(known) or '(none)'}; "
             f"found {', '.join(unknown)}"
         )

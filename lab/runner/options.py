@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from lab.hosts.model import Kind
 from lab.scenario import Defaults, Scenario
@@ -29,7 +29,7 @@ class Options:
     hosts: Kind | None = None
     out: Path | None = None
 
-    def as_dict(self) -> dict[str, str | int | None]:
+    def as_dict(self) -> dict[str, Any]:
         """For run.json."""
         return {
             "clients": self.defaults.clients,
@@ -38,4 +38,5 @@ class Options:
             "seed": self.seed,
             "capture": self.capture,
             "hosts": self.hosts or "auto",
+            "arguments": dict(self.scenario.arguments),
         }

@@ -48,7 +48,7 @@ def test_a_file_of_ones_own(tmp_path: Path) -> None:
         (GOOD + "page = 3\n", "page: expected text; found 3"),
         (GOOD.replace('"pingpong"', '"pong"'), "flow: expected one of secure-flow.* found 'pong'"),
         (GOOD + "[arguments]\nsizes = 3\n", "expected only the keys iterations, size; found sizes"),
-        (GOOD + "[arguments]\nsize = 'big'\n", "arguments, size: expected a number; found 'big'"),
+        (GOOD + "[arguments]\nsize = 'big'\n", "size: expected a number .* found 'big'"),
         (GOOD + "defaults = 3\n", "defaults: expected a table; found 3"),
         (GOOD + "[defaults]\nmtu = 1500\n", "mtu: expected 256, 512, 1024, 2048, 4096; found 1500"),
         (GOOD + "[defaults]\nmtu = '1024'\n", "mtu: expected .* found '1024'"),
@@ -65,6 +65,20 @@ def test_what_is_wrong_is_named(text: str, message: str, tmp_path: Path) -> None
     with pytest.raises(ScenarioError, match=message) as caught:
         load(str(path))
     assert str(path) in str(caught.value)
+
+
+def test_arguments_from_the_command_line(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(GOOD + TABLES)
+    scenario = load(str(path))
+    assert scenario.with_arguments(["iterations=5"]).arguments == {"size": 9, "iterations": 5}
+    assert scenario.with_arguments(["size=1", "size=2"]).arguments == {"size": 2}
+
+
+@pytest.mark.parametrize("setting", ["size", "size=", "size=x", "size=-1", "size=0", "rounds=1"])
+def test_arguments_that_are_none(setting: str) -> None:
+    with pytest.raises(ScenarioError, match="--set: "):
+        load("pingpong").with_arguments([setting])
 
 
 def test_bytes_that_are_no_text(tmp_path: Path) -> None:
