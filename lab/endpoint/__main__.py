@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import resource
 import signal
 import sys
 import time
@@ -28,6 +29,9 @@ def main() -> int:
 
 def run(config: Config) -> int:
     """Open the device, be server or client to the end, close everything."""
+    # A connection takes a few file descriptors; the usual soft limit of 1024 is for select().
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     with ExitStack() as closing:
         truth = closing.enter_context(Log(config.truth))
 

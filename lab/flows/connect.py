@@ -49,8 +49,8 @@ Record = Callable[..., None]
 
 
 def gid_of(address: str) -> str:
-    """The GID of an IP address as IPv6 text; of an IPv4 address its mapped form."""
-    ip = ipaddress.ip_address(address)
+    """The GID of an IP address as IPv6 text without scope; of an IPv4 address its mapped form."""
+    ip = ipaddress.ip_address(address.partition("%")[0])
     return str(ip) if ip.version == 6 else f"::ffff:{ip}"
 
 

@@ -351,6 +351,21 @@ def test_a_server_keeps_nothing_of_its_clients(lab: Lab, stranger: Identity) -> 
     assert status == 1
 
 
+def test_out_of_file_descriptors_is_named_and_passes(lab: Lab) -> None:
+    """Clients that fill every descriptor the server may have; their time over, one is served."""
+    tool("prlimit")
+    lab.python = ["prlimit", "--nofile=30:30", sys.executable]
+    server = lab.start("server", limits={**LIMITS, "linger": 0.1})
+    silent_ones = [lab.plain() for _ in range(40)]
+    lab.python = [sys.executable]
+    assert ended(lab.start("client", limits={"handshake": 20})) == (0, "")
+    assert ended(server) == (0, "")
+    for sock in silent_ones:
+        sock.close()
+    codes = {keys["code"] for keys in lab.truth("server", "refused")}
+    assert codes == {"resources", "silent"}
+
+
 def test_taps_write_what_both_ends_sent(lab: Lab) -> None:
     tool("tshark")
     taps = {role: str(lab.folder / f"tap-{role}.pcapng") for role in lab.identities}
