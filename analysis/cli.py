@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json as json_module
 import sys
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -141,8 +140,10 @@ def _print(results: Results, *, json: bool) -> None:
 
 
 def _write_report(results: Results, out: Path) -> None:
+    from analysis.report import write  # noqa: PLC0415 - loads altair
+
     try:
-        import_module("analysis.report").write(results, out)
+        write(results, out)
     except OSError as error:
         _refuse(f"{error.filename or out}: {error.strerror or error}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from rich.console import Console
@@ -23,6 +24,8 @@ from analysis.finding import (
 LISTED = 40
 """Directions and findings shown; the rest is counted (--json has all)."""
 FRAMES = 8
+ALIKE = 3
+"""Remarks (findings that are no trouble) shown of each kind."""
 COLUMNS = {
     "direction": 9,
     "announced": 9,
@@ -141,7 +144,7 @@ def _absent(console: Console, judgements: Iterable[Judgement]) -> None:
 
 def _findings(console: Console, findings: Sequence[Finding]) -> None:
     order = [Severity.ERROR, Severity.WARNING, Severity.INFO]
-    ranked = sorted(findings, key=lambda finding: order.index(finding.severity))
+    ranked = _thinned(sorted(findings, key=lambda finding: order.index(finding.severity)))
     if ranked:
         console.print()
     for finding in ranked[:LISTED]:
@@ -156,6 +159,22 @@ def _findings(console: Console, findings: Sequence[Finding]) -> None:
             console.print(Text(f"        look at {_filter(finding.frames)}", "dim"))
     if len(ranked) > LISTED:
         console.print(f"and {len(ranked) - LISTED} more findings (--json has all)")
+
+
+def _thinned(findings: Sequence[Finding]) -> list[Finding]:
+    """All but remarks of a kind that was shown ALIKE times already."""
+    shown: Counter[str] = Counter()
+    kept = []
+    for finding in findings:
+        shown[finding.code] += 1
+        if finding.severity is not Severity.INFO or shown[finding.code] <= ALIKE:
+            kept.append(finding)
+    more = [
+        Finding(code, Severity.INFO, f"and {count - ALIKE} more like this")
+        for code, count in shown.items()
+        if count > ALIKE and any(f.code == code and f.severity is Severity.INFO for f in findings)
+    ]
+    return kept + more
 
 
 def _filter(frames: Sequence[int]) -> str:

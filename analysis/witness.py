@@ -28,8 +28,8 @@ from captures.pcapng_writer import Writer
 TIMEOUT = 120
 """Seconds tshark may take for one question."""
 GRACE = 5
-EXCHANGE_LIMIT = 1 << 14
-"""Bytes of each direction of a stream that are decrypted: parameters are exchanged at its start."""
+EXCHANGE_LIMIT = 24
+"""Frames of a TLS stream that are decrypted: parameters are exchanged at its start."""
 
 
 class NoWitness(Exception):  # noqa: N818 (an absence, not an error)
@@ -151,13 +151,8 @@ class Evidence:
 
 
 def opening(stream: Stream) -> list[int]:
-    """The frames of a stream up to where both ends had sent EXCHANGE_LIMIT bytes."""
-    last = [
-        sent.frame_at(EXCHANGE_LIMIT)
-        for sent in (stream.from_client, stream.from_server)
-        if sent.frames
-    ]
-    return [frame for frame in stream.frames if frame <= max(last, default=0)]
+    """The first EXCHANGE_LIMIT frames that carry bytes of a stream."""
+    return sorted({*stream.from_client.frames, *stream.from_server.frames})[:EXCHANGE_LIMIT]
 
 
 def _run(path: Path, display_filter: str, decode_as: dict[str, str]) -> list[Any]:
@@ -169,6 +164,7 @@ def _run(path: Path, display_filter: str, decode_as: dict[str, str]) -> list[Any
             display_filter=display_filter,
             decode_as=decode_as,
             eventloop=asyncio.get_running_loop(),
+            custom_parameters=["-J", "frame data infiniband"],
         )
         await asyncio.wait_for(tshark.packets_from_tshark(packets.append), TIMEOUT)
 

@@ -1,26 +1,55 @@
-"""What an endpoint logged of its own exchange: the `negotiated` events of a truth file."""
+"""What an endpoint logged of its own exchange: the `negotiated` events of a truth file.
+
+The PSNs that it then gave to its queue pair (`qp_state`: sq_psn to RTS, rq_psn to RTR) are further
+copies of the two announced ones, and must agree with them.
+"""
 
 from __future__ import annotations
 
+from collections import defaultdict
+from dataclasses import replace
 from typing import Any
 
 from analysis.exchanges.rocelab import announced
-from analysis.negotiated import Negotiated
+from analysis.negotiated import Announced, Negotiated
 from captures.truth import Event, Truth
 
 SOURCE = "truth"
 
+Given = dict[str, tuple[int, ...]]
+
 
 def read(truth: Truth, observer: str) -> list[Negotiated]:
     """A statement for each `negotiated` event; `observer` names the file."""
-    found = [_negotiated(event, observer) for event in truth.named("negotiated")]
+    given = _given(truth)
+    found = [_negotiated(event, observer, given) for event in truth.named("negotiated")]
     return [said for said in found if said is not None]
 
 
-def _negotiated(event: Event, observer: str) -> Negotiated | None:
+def _given(truth: Truth) -> dict[str, Given]:
+    """The PSNs given to the queue pair of each connection, by attribute."""
+    given: defaultdict[str, Given] = defaultdict(dict)
+    for event in truth.named("qp_state"):
+        attributes = event.get("attributes")
+        for name in ("sq_psn", "rq_psn"):
+            value = attributes.get(name) if isinstance(attributes, dict) else None
+            if type(value) is int:
+                of = given[_key(event)]
+                of[name] = (*of.get(name, ()), value)
+    return given
+
+
+def _key(event: Event) -> str:
+    return repr(event.get("connection"))
+
+
+def _negotiated(event: Event, observer: str, given: dict[str, Given]) -> Negotiated | None:
     local, remote = (_end(event.get(side)) for side in ("local", "remote"))
     if local is None or remote is None:
         return None
+    used = given.get(_key(event), {})
+    local = replace(local, copies=local.copies + used.get("sq_psn", ()))
+    remote = replace(remote, copies=remote.copies + used.get("rq_psn", ()))
     a, b = (local, remote) if event.get("role") == "client" else (remote, local)
     tls = event.get("tls")
     return Negotiated(
@@ -34,5 +63,5 @@ def _negotiated(event: Event, observer: str) -> Negotiated | None:
     )
 
 
-def _end(values: Any) -> Any:
+def _end(values: Any) -> Announced | None:
     return announced(values) if isinstance(values, dict) else None

@@ -3,16 +3,17 @@
 A stranger who knows a queue pair's number and next PSN can inject packets into its connection, so a
 PSN that is exchanged in secret must not appear in clear before the first packet that carries it.
 This pass looks for every announced PSN in all that was captured before its first use, outside TLS
-records: as three bytes in either order, as six hexadecimal digits, and as a decimal number. Inside
-TLS records any three bytes turn up by chance, so those are not looked at; in clear bytes the number
-of hits to be expected by chance is worked out and said.
+records: as six hexadecimal digits, as a decimal number, and as three bytes in either order. Any
+three bytes turn up by chance in enough data, so TLS records are not looked at; neither is RDMA
+payload, for bytes, where there is so much of it that hits by chance are to be expected. The number
+of hits to be expected by chance stands beside every hit.
 
 rdma_cm, pingpong and perftest tell the PSN in clear by design: that is no secret to keep, and said
 so.
 
 Findings: `psn-in-clear` (the PSN stands in clear before its first use), `psn-not-secret` (the
-exchange itself goes in clear), `psn-by-chance` (hits, but as many as chance would give), `tls-old`
-(TLS below 1.2).
+exchange itself goes in clear), `psn-by-chance` (hits, but chance explains them), `tls-old` (TLS
+below 1.2).
 
 Verdicts: *pass*; *fail* for a negotiated PSN in clear or an old TLS; *not-applicable* where nothing
 was negotiated in secret. Once PSNs are on the wire everybody on the path can read them: secrecy
@@ -23,7 +24,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,8 +41,15 @@ BY_CHANCE = 0.01
 """Hits expected by chance from which on a hit proves nothing."""
 SPECIAL = 1 << 16
 """PSNs below this look like any small number: they are searched as text only."""
-HEX = re.compile(rb"(?<![0-9A-Fa-f])0{0,2}([0-9A-Fa-f]{6})(?![0-9A-Fa-f])")
-DECIMAL = re.compile(rb"(?<![0-9])[0-9]{5,8}(?![0-9])")
+TEXTS = (
+    (
+        "hexadecimal",
+        re.compile(rb"(?<![0-9A-Fa-f])0{0,2}([0-9A-Fa-f]{6})(?![0-9A-Fa-f])"),
+        16,
+    ),
+    ("decimal", re.compile(rb"(?<![0-9])([0-9]{5,8})(?![0-9])"), 10),
+)
+"""How a PSN may stand in text: what that is called, a pattern, its base."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +64,11 @@ class Secret:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Some bytes in clear and the frame that carried them."""
+    """Some bytes in clear, the frame that carried them, and whether they are RDMA payload."""
 
     frame: int
     data: bytes
+    rdma: bool = False
 
 
 def run(context: Context) -> PassResult:
@@ -72,6 +81,8 @@ def run(context: Context) -> PassResult:
         count = sum(len(piece.data) for piece in pieces)
         capped = ", the limit" if count >= BUDGET else ""
         summary = f"{len(secrets)} announced PSNs looked for in {count} bytes in clear{capped}"
+        if not _as_bytes(secrets, pieces, rdma=True):
+            summary += " (in RDMA payload as text only)"
     else:
         summary = "no PSN was negotiated in secret"
     versions = sorted({str(v["version"]) for v in _sessions(context).values() if "version" in v})
@@ -149,7 +160,7 @@ def _clear(context: Context, before: int) -> Iterator[Piece]:
         data = piece.data[:left]
         left -= len(data)
         if data:
-            yield Piece(piece.frame, data)
+            yield replace(piece, data=data)
         if not left:
             return
 
@@ -174,7 +185,8 @@ def _candidates(context: Context, before: int) -> Iterator[Piece]:
     others = others[table["frame"][others] < before]
     for row in others.tolist():
         start, length = (int(table[name][row]) for name in ("payload_offset", "payload_length"))
-        yield Piece(context.frame(row), table.frame_bytes(row)[start : start + length])
+        payload = table.frame_bytes(row)[start : start + length]
+        yield Piece(context.frame(row), payload, bool(context.roce[row]))
 
 
 def _goes_on(data: bytes, at: int) -> bool:
@@ -183,44 +195,56 @@ def _goes_on(data: bytes, at: int) -> bool:
     return not head or (20 <= head[0] <= 24 and head[1:2] in (b"", b"\x03"))
 
 
+def _expected(secrets: list[Secret], pieces: list[Piece], *, rdma: bool) -> float:
+    """Hits by chance if one kind of piece is searched for bytes, in both orders."""
+    octets = sum(len(piece.data) for piece in pieces if piece.rdma == rdma)
+    return 2 * octets * len(secrets) / (1 << 24)
+
+
+def _as_bytes(secrets: list[Secret], pieces: list[Piece], *, rdma: bool) -> bool:
+    """Whether a hit on three bytes means anything: never so in much RDMA payload."""
+    return not rdma or _expected(secrets, pieces, rdma=True) < BY_CHANCE
+
+
 def _search(secrets: list[Secret], pieces: list[Piece]) -> Iterator[Finding]:
     by_psn: dict[int, list[Secret]] = {}
     for secret in secrets:
         by_psn.setdefault(secret.psn, []).append(secret)
-    hits: dict[tuple[int, str], list[int]] = {}
-    for form, value, frame in _hits(by_psn, pieces):
+    hits: dict[tuple[Secret, str], list[int]] = {}
+    for form, value, frame in _hits(by_psn, secrets, pieces):
         for secret in by_psn[value]:
             if frame < secret.used:
-                hits.setdefault((value, form), []).append(frame)
-    trials = 2 * sum(len(piece.data) for piece in pieces) * len(by_psn)
-    expected = trials / (1 << 24)
-    for (value, form), frames in hits.items():
-        secret = by_psn[value][0]
+                hits.setdefault((secret, form), []).append(frame)
+    expected = sum(
+        _expected(secrets, pieces, rdma=rdma)
+        for rdma in (False, True)
+        if _as_bytes(secrets, pieces, rdma=rdma)
+    )
+    for (secret, form), frames in hits.items():
         doubtful = form == "bytes" and expected >= BY_CHANCE
         yield Finding(
             "psn-by-chance" if doubtful else "psn-in-clear",
             Severity.INFO if doubtful else Severity.ERROR,
-            f"PSN {value:#08x} of end {secret.side} stands in clear ({form}) before its first use"
-            + (f"; {expected:.2g} such hits are expected by chance" if form == "bytes" else ""),
+            f"PSN {secret.psn:#08x} of end {secret.side} stands in clear ({form}) before its first "
+            "use" + (f"; by chance {expected:.2g} hits are expected" if form == "bytes" else ""),
             tuple(dict.fromkeys(frames))[:20],
             secret.connection,
         )
 
 
 def _hits(
-    by_psn: Mapping[int, list[Secret]], pieces: list[Piece]
+    by_psn: Mapping[int, list[Secret]], secrets: list[Secret], pieces: list[Piece]
 ) -> Iterator[tuple[str, int, int]]:
     """(form, PSN, frame) of every place where one of the PSNs stands."""
     wanted = np.zeros(1 << 24, bool)
     wanted[[psn for psn in by_psn if psn >= SPECIAL]] = True
+    as_bytes = {rdma: _as_bytes(secrets, pieces, rdma=rdma) for rdma in (False, True)}
     for piece in pieces:
-        for match in HEX.finditer(piece.data):
-            if (value := int(match[1], 16)) in by_psn:
-                yield "hexadecimal", value, piece.frame
-        for match in DECIMAL.finditer(piece.data):
-            if (value := int(match[0])) in by_psn:
-                yield "decimal", value, piece.frame
-        for values in _windows(piece.data):
+        for form, pattern, base in TEXTS:
+            for match in pattern.finditer(piece.data):
+                if (value := int(match[1], base)) in by_psn:
+                    yield form, value, piece.frame
+        for values in _windows(piece.data) if as_bytes[piece.rdma] else ():
             for value in values[wanted[values]].tolist():
                 yield "bytes", value, piece.frame
 
