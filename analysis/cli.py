@@ -88,6 +88,7 @@ def figures(
 ) -> None:
     """Draw ladder, PSN over time and opcode counts into files."""
     from analysis.figures.export import FORMATS, export  # noqa: PLC0415 - loads vl-convert
+    from analysis.report.gallery import gallery  # noqa: PLC0415
 
     wanted = formats.split(",")
     if unknown := [each for each in wanted if each not in FORMATS]:
@@ -95,7 +96,7 @@ def figures(
     target = out or (path if path.is_dir() else path.parent) / "figures"
     results = _results(path, keylog, truth)
     try:
-        drawings = import_module("analysis.report.gallery").gallery(results)
+        drawings = gallery(results)
         written = export(drawings, target, wanted)
     except OSError as error:
         _refuse(f"{error.filename or target}: {error.strerror or error}")

@@ -88,9 +88,9 @@ class Evidence:
         found: dict[int, list[tuple[int, bytes]]] = {stream.number: [] for stream in streams}
         for frame, packet in packets:
             for layer in packet.layers:
-                if layer.layer_name.lower() == "data":
-                    data = bytes.fromhex(layer.get_field("data_data").raw_value)
-                    found[stream_of[frame]].append((frame, data))
+                data = layer.get_field("data_data")
+                if layer.layer_name.lower() == "data" and data is not None:
+                    found[stream_of[frame]].append((frame, bytes.fromhex(data.raw_value)))
         return found
 
     def bth(self, frames: Iterable[int]) -> dict[int, SeenBTH]:
