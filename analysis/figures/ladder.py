@@ -103,14 +103,16 @@ class Layout:
     row: int
     columns: bool
     """Whether there is room for the time and frame columns."""
+    letters: int
+    """Letters of a label that there is room for."""
 
     @property
     def middle(self) -> float:
         return (self.left + self.right) / 2
 
 
-WIDE = Layout(width=1000, left=160, right=920, font=13, row=32, columns=True)
-NARROW = Layout(width=340, left=10, right=330, font=10.5, row=30, columns=False)
+WIDE = Layout(width=1000, left=160, right=920, font=13, row=32, columns=True, letters=80)
+NARROW = Layout(width=340, left=10, right=330, font=10.5, row=30, columns=False, letters=46)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from dissectors.tcp import TCP
 LIMIT = 400
 """Frames of a TCP connection looked at."""
 
-RECORDS = {20: "ChangeCipherSpec", 21: "Alert", 22: "Handshake", 23: "encrypted record"}
+RECORDS = {20: "ChangeCipherSpec", 21: "Alert", 22: "Handshake", 23: "encrypted data"}
 """TLS record type (RFC 8446, 5.1) -> name; from 23 on nobody without keys can read."""
 HELLOS = {1: "ClientHello", 2: "ServerHello"}
 """TLS handshake message type (RFC 8446, 4) -> name, for the ones sent in clear."""
@@ -67,7 +67,7 @@ def steps(
         frame, time_ns = int(table["frame"][row]), int(table["time_ns"][row])
         flags = [flag.upper() for flag in FLAGS if getattr(tcp, flag)]
         if packet.payload:
-            label = " + ".join(names.get(frame, ["TCP data, continued"]))
+            label = names.get(frame, "TLS continued" if stream.is_tls else "TCP data")
             step = Step(frame, time_ns, sender, "tls", label, f"{len(packet.payload)} B")
             rungs.append(_told(step, told.get(frame, Told())))
         elif flags != ["ACK"]:
@@ -105,15 +105,13 @@ def _agree(one: Step, other: Step) -> bool:
     return said and one.label == other.label and one.sender != other.sender
 
 
-def record_names(stream: Stream) -> dict[int, list[str]]:
-    """Frame -> names of the TLS records that begin in it, like ones once."""
-    names: dict[int, list[str]] = {}
+def record_names(stream: Stream) -> dict[int, str]:
+    """Frame -> the TLS records that begin in it, like ones named once."""
+    names: dict[int, dict[str, None]] = {}
     for sent, found in zip((stream.from_client, stream.from_server), stream.tls, strict=True):
         for record in found:
             name = RECORDS.get(record.content, f"record type {record.content}")
             if record.content == HANDSHAKE and record.start + 5 < record.end:
                 name = HELLOS.get(sent.data[record.start + 5], name)
-            here = names.setdefault(sent.frame_at(record.start), [])
-            if f"TLS {name}" not in here:
-                here.append(f"TLS {name}")
-    return names
+            names.setdefault(sent.frame_at(record.start), {})[name] = None
+    return {frame: f"TLS {', '.join(here)}" for frame, here in names.items()}

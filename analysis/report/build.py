@@ -73,6 +73,7 @@ def build(material: Material) -> ReportView:
         findings_left_out=f"{left:,} more findings are not listed." if left > 0 else "",
         negotiated_lede=NEGOTIATED if any(v.negotiated for v in views) else NOT_NEGOTIATED,
         facts=facts.facts(material),
+        fingerprints=facts.fingerprints(material),
         commands=facts.commands(material),
     )
 

@@ -35,8 +35,13 @@ def facts(material: Material) -> list[tuple[str, str]]:
         found.append(("Run", f"{run.id}: {_joined(run.status, run.reason)}"))
         found.append(("Backend", run.backend))
         found += [(f"Version of {name}", str(value)) for name, value in run.versions.items()]
-        found += [("SHA-256 of " + name, str(value)) for name, value in run.sha256.items()]
     return [(name, value) for name, value in found if value]
+
+
+def fingerprints(material: Material) -> list[tuple[str, str]]:
+    """Evidence file and its SHA-256, as the run recorded them."""
+    run = material.context.run
+    return [] if run is None else [(name, str(value)) for name, value in run.sha256.items()]
 
 
 def _icrc(table: Any) -> str:

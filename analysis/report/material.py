@@ -9,8 +9,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from analysis.context import Context
 from analysis.conversations import SIDES, Connection
 from analysis.document import Results
@@ -60,7 +58,7 @@ class Material:
         if frame is None:
             return None
         frames = self.table["frame"]
-        row = int(np.searchsorted(frames, frame))
+        row = int(frames.searchsorted(frames.dtype.type(frame)))
         return row if row < len(frames) and int(frames[row]) == frame else None
 
     def stream(self, number: int | None) -> Stream | None:

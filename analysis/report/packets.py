@@ -6,13 +6,14 @@ at which bit) is written once, and a packet holds its bytes and its fields' valu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from itertools import groupby
 from typing import Any
 
 from dissectors import icrc, opcode
 from dissectors.bth import BTH
-from dissectors.header import Field
-from dissectors.packet import Packet
+from dissectors.header import Field as HeaderField
+from dissectors.packet import Packet, Place
 
 HEAD = 192
 """Bytes of a frame shown from its start."""
@@ -23,12 +24,13 @@ KINDS = {
     **dict.fromkeys(("Ethernet", "VLAN"), "link"),
     **dict.fromkeys(("IPv4", "IPv6", "GRH"), "ip"),
     **dict.fromkeys(("UDP", "TCP"), "udp"),
+    **dict.fromkeys(("Payload", "Pad"), "data"),
     "BTH": "bth",
     "ICRC": "icrc",
 }
 """Header name -> its colour in the byte view; what is not here is an extended header."""
 
-MEANINGS: dict[Field, Callable[[int], str]] = {BTH.opcode: opcode.name, BTH.psn: str}
+MEANINGS: dict[HeaderField, Callable[[int], str]] = {BTH.opcode: opcode.name, BTH.psn: str}
 """Fields shown in hexadecimal, with what their value means."""
 
 ICRC_WORDS = {
@@ -75,35 +77,46 @@ def data(frames: Iterable[tuple[bytes, int, Packet]]) -> dict[str, Any]:
     return {"headers": described, "shapes": list(shapes), "packets": packets}
 
 
-Section = tuple[str, str, int, list[tuple[str, str, int, int, str, str]]]
+Field = tuple[str, str, int, int, str, str]
+"""Name, meaning, first bit, bits, value, what the value means."""
+Section = tuple[str, str, int, list[Field]]
+"""Name, meaning, bytes, fields."""
 
 
-def _sections(packet: Packet, length: int) -> list[Section]:
-    """(name, meaning, bytes, fields) of each header, then of the ICRC.
-
-    A field is (name, meaning, first bit, bits, value, what the value means).
-    """
-    sections: list[Section] = []
-    current: Any = None
+def _sections(packet: Packet, length: int) -> Iterator[Section]:
+    """The headers of a packet, then what follows them, as far as the frame's `length` bytes go."""
     end = 0
-    for header, field, bit, bits, value in packet.layout():
-        end = max(end, bit + bits)
-        if header is not current:
-            current = header
-            doc = (type(header).__doc__ or "").partition("\n")[0]
-            sections.append((type(header).__name__, doc, len(header.pack()), []))
-        sections[-1][3].append((field.name, field.doc, bit, bits, *_value(field, value)))
+    for _, group in groupby(packet.layout(), key=lambda place: id(place.header)):
+        places = list(group)
+        end = places[-1].bit_offset + places[-1].bits
+        kind = type(places[0].header)
+        doc = (kind.__doc__ or "").partition("\n")[0]
+        size = (end - places[0].bit_offset) // 8
+        yield kind.__name__, doc, size, [_field(place) for place in places]
+    start = end // 8
+    for name, doc, size, value, means in _behind(packet):
+        if size and start + size <= length:
+            yield name, doc, size, [(name.lower(), doc, 8 * start, 8 * size, value, means)]
+        start += size
+
+
+def _field(place: Place) -> Field:
+    _, field, bit, bits, raw = place
+    value, means = _value(field, raw)
+    return field.name, field.doc, bit, bits, value, means
+
+
+def _behind(packet: Packet) -> Iterator[tuple[str, str, int, str, str]]:
+    payload, pad = len(packet.payload), len(packet.pad or b"")
+    yield "Payload", "What the program sent", payload, f"{payload:,} bytes", ""
+    yield "Pad", "Zeros up to a multiple of four bytes (BTH pad_count)", pad, f"{pad} bytes", ""
     if packet.icrc is not None:
-        at = 8 * (end // 8 + len(packet.payload) + len(packet.pad or b""))
         words = ICRC_WORDS.get(packet.icrc_status, "")
-        meaning = "CRC-32 over all that no router changes"
-        place = ("icrc", meaning, at, 8 * icrc.SIZE, f"0x{packet.icrc:08x}", words)
-        if at // 8 + icrc.SIZE <= length:
-            sections.append(("ICRC", "Invariant CRC (IBTA vol. 1, 7.8.1)", icrc.SIZE, [place]))
-    return sections
+        doc = "Invariant CRC: CRC-32 over all that no router changes (IBTA vol. 1, 7.8.1)"
+        yield "ICRC", doc, icrc.SIZE, f"0x{packet.icrc:08x}", words
 
 
-def _value(field: Field, value: Any) -> tuple[str, str]:
+def _value(field: HeaderField, value: Any) -> tuple[str, str]:
     """A field's value as people compare it, and what it means or the same in decimal."""
     if field in MEANINGS:
         return f"0x{value:0{field.bits // 4}x}", MEANINGS[field](value)

@@ -287,6 +287,7 @@ class ReportView:
     findings_left_out: str
     negotiated_lede: str
     facts: Sequence[tuple[str, str]]
+    fingerprints: Sequence[tuple[str, str]]
     commands: Sequence[tuple[str, str]]
 
     @property

@@ -93,7 +93,7 @@ function inspector({ headers, shapes, packets }) {
   }
 
   function tree(packet, fields, cells) {
-    const shut = new Set(["Ethernet", "VLAN", "IPv4", "IPv6", "UDP", "GRH"]);
+    const shut = new Set(["Ethernet", "VLAN", "IPv4", "IPv6", "UDP", "GRH", "Payload", "Pad"]);
     const place = document.getElementById("tree");
     const readout = document.getElementById("readout");
     const hint = "Point at a byte or move through the fields to see where each one lies.";

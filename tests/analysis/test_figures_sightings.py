@@ -70,7 +70,7 @@ def test_the_exchange_is_named_where_it_is_decrypted(tmp_path: Path) -> None:
     rows = range(len(stream.frames))
     sealed = [step.label for step in tcp_steps.steps(context.table, rows, stream, "a", {})]
     assert sealed[:3] == ["TCP SYN", "TCP SYN ACK", "TLS ClientHello"]
-    assert "TLS encrypted record" in sealed
+    assert "TLS encrypted data" in sealed
     told = {16: Told("endpoint", 0xFFFFFA, "a"), 20: Told("ready"), 22: Told("ready")}
     named = tcp_steps.steps(context.table, rows, stream, "a", told)
     announcement = next(step for step in named if step.psn is not None)

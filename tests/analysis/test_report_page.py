@@ -81,7 +81,7 @@ def test_choosing_a_packet_shows_its_bytes_and_fields(page: Page, flow: Path) ->
     headers = page.evaluate(
         "[...document.querySelectorAll('#tree summary')].map((s) => s.firstChild.textContent)"
     )
-    assert headers == ["Ethernet", "IPv4", "UDP", "BTH", "RETH", "ICRC"]
+    assert headers == ["Ethernet", "IPv4", "UDP", "BTH", "RETH", "Payload", "ICRC"]
     page.evaluate(
         "[...document.querySelectorAll('#tree dl > div')]"
         ".find((line) => line.textContent.startsWith('psn')).focus()"
