@@ -33,28 +33,33 @@ class Check:
     mend: str = ""
 
 
-# A kernel setting, the value that stands in the way, and how to change it.
+# A kernel setting, the value that stands in the way, of which kinds of hosts, and how to change it.
+USER_NAMESPACE, ANY = ("userns",), ("netns", "userns")
 SETTINGS = (
     (
         "/proc/sys/kernel/apparmor_restrict_unprivileged_userns",
         "1",
+        USER_NAMESPACE,
         "AppArmor keeps ordinary users from user namespaces: "
         "sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0, or run as root",
     ),
     (
         "/proc/sys/kernel/unprivileged_userns_clone",
         "0",
+        USER_NAMESPACE,
         "this kernel keeps user namespaces for root: "
         "sudo sysctl kernel.unprivileged_userns_clone=1, or run as root",
     ),
     (
         "/proc/sys/user/max_user_namespaces",
         "0",
+        USER_NAMESPACE,
         "no user namespaces are allowed: sudo sysctl user.max_user_namespaces=10000",
     ),
     (
         "/proc/sys/user/max_net_namespaces",
         "0",
+        ANY,
         "no network namespaces are allowed: sudo sysctl user.max_net_namespaces=10000",
     ),
 )
@@ -64,9 +69,9 @@ def mend_hosts(kind: Kind) -> str:
     """What to change so that hosts of `kind` can be made here."""
     if kind == "netns" and os.geteuid() != 0:
         return "run as root; not needed where userns works"
-    for file, value, advice in SETTINGS:
+    for file, value, kinds, advice in SETTINGS:
         path = Path(file)
-        if path.exists() and path.read_text().strip() == value:
+        if kind in kinds and path.exists() and path.read_text().strip() == value:
             return advice
     return (
         "in a container, allow it namespaces (docker run --cap-add SYS_ADMIN --cap-add NET_ADMIN "

@@ -143,7 +143,9 @@ def main() -> None:
     try:
         fds = build(sys.argv[2], int(sys.argv[3]))
     except Exception as error:  # whatever it is, the one who asked reports it
-        channel.send(json.dumps({"error": f"{type(error).__name__}: {error}"}).encode())
+        why = error.strerror if isinstance(error, OSError) else ""
+        why = why or f"{type(error).__name__}: {error}"
+        channel.send(json.dumps({"error": why}).encode())
         return
     socket.send_fds(channel, [b"{}"], fds)
 

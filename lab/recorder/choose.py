@@ -24,5 +24,5 @@ def record(
             why = "; ".join(refusals)
             return ProcessRecorder(program, start, interface, path, expression=expression, why=why)
         except RecorderError as error:
-            refusals.append(f"{program}: {error}")
+            refusals.append(str(error))
     raise RecorderError("; ".join(refusals))

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 _MAX_KEPT = 65536
-_GRACE_SECONDS = 5.0
+GRACE_SECONDS = 5.0
 
 
 @dataclass(slots=True)
@@ -102,7 +102,7 @@ class Ends:
             for end in self.by_role.values():
                 if end.status is None:
                     end.process.send_signal(number)
-            if self.wait(lambda: self.ended, _GRACE_SECONDS):
+            if self.wait(lambda: self.ended, GRACE_SECONDS):
                 return
 
     def __enter__(self) -> Ends:

@@ -36,8 +36,8 @@ from lab.runner.options import Options
 Progress = Callable[[str], None]
 
 LISTEN_SECONDS = 20.0
-RUN_SECONDS = 120.0
-SECONDS_PER_CLIENT = 2.0
+QUIET_SECONDS = 120.0
+"""Longer than any wait of an endpoint: if nothing was written for so long, the run hangs."""
 GRACE_SECONDS = 10.0
 """How long one end may outlive the other's failure before it is ended."""
 
@@ -226,15 +226,22 @@ def _converse(
         if server.status is None:
             progress(f"running {state.options.scenario.name} with {clients} client(s)")
             begin("client")
-        limit = RUN_SECONDS + SECONDS_PER_CLIENT * clients
-        if not ends.wait(lambda: ends.ended or bool(ends.failed_first), limit):
-            state.fail(f"the run did not end within {limit:g} s")
-        elif not ends.ended:
-            ends.wait(lambda: ends.ended, GRACE_SECONDS)
+        _wait(state, ends)
         if ends.failed_first:
             state.fail(ends.failed_first)
         elif not state.reason:
             state.status = "complete"
+
+
+def _wait(state: Progressing, ends: Ends) -> None:
+    """Until both have ended, one has failed, or neither they nor the recorder write anything."""
+    written = -1
+    while not ends.wait(lambda: ends.ended or bool(ends.failed_first), QUIET_SECONDS):
+        before, written = written, sum(p.stat().st_size for p in state.directory.iterdir())
+        if written == before:
+            state.fail(f"nothing happened for {QUIET_SECONDS:g} s")
+            return
+    ends.wait(lambda: ends.ended, GRACE_SECONDS)
 
 
 def _statuses(ends: Ends) -> dict[str, Any]:

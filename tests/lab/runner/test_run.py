@@ -240,6 +240,24 @@ def test_an_interrupted_run(number: signal.Signals, tmp_path: Path) -> None:
     assert recorded(tmp_path / "run/capture.pcapng") > 0
 
 
+def test_ends_that_hang_are_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both stopped (SIGSTOP) as soon as they run: nobody says anything any more."""
+    monkeypatch.setattr("lab.runner.run.QUIET_SECONDS", 0.5)
+    monkeypatch.setattr("lab.runner.ends.GRACE_SECONDS", 0.1)
+
+    def stop_both(step: str) -> None:
+        if step.startswith("running"):
+            for pid, words in children(os.getpid()).items():
+                if "lab.endpoint" in words:
+                    os.kill(pid, signal.SIGSTOP)
+
+    scenario = load("secure-flow")
+    execute(Options(scenario, scenario.defaults, out=tmp_path), stop_both)
+    done = load_run(tmp_path)
+    assert (done.status, done.reason) == ("failed", "nothing happened for 0.5 s")
+    assert not any("lab.endpoint" in words for words in children(os.getpid()).values())
+
+
 def test_a_directory_in_use_is_refused(tmp_path: Path) -> None:
     (tmp_path / "precious").touch()
     with pytest.raises(RunnerError, match="new or empty"):
