@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 MAX_BYTES = 65507
 """UDP payload that one send may carry over IPv4, segmented or not."""
@@ -11,9 +11,8 @@ MAX_DATAGRAMS = 64
 """Segments of one send (Linux UDP_MAX_SEGMENTS before 6.9)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Path:
-    """How to reach the other end: IP addresses of 4 or 16 bytes and what else the
+class Path(NamedTuple):
+    """How to reach the other end: IP addresses of 4 or 16 bytes, and what else the
     IP header says.
     """
 
@@ -23,13 +22,8 @@ class Path:
     hop_limit: int = 64
     flow_label: int = 0
 
-    def reversed(self) -> Path:
-        """The way back."""
-        return replace(self, source=self.destination, destination=self.source)
 
-
-@dataclass(frozen=True, slots=True)
-class Burst:
+class Burst(NamedTuple):
     """One or more UDP datagrams on one path, laid end to end in `data`.
 
     Each is `segment` bytes of UDP payload but for the last, which may be shorter. Their IPv4
@@ -42,17 +36,18 @@ class Burst:
     segment: int
     identification: int = 0
 
-    def __len__(self) -> int:
-        """Number of datagrams."""
+    @property
+    def datagram_count(self) -> int:
+        """At least 1."""
         return max(1, -(-len(self.data) // self.segment))
 
     def datagrams(self) -> Iterator[Burst]:
         """Each datagram as a burst of its own."""
-        if len(self) == 1:
+        if len(self.data) <= self.segment:
             yield self
             return
         view = memoryview(self.data)
-        for index in range(len(self)):
+        for index in range(self.datagram_count):
             data = view[index * self.segment : (index + 1) * self.segment]
             number = self.identification + index
             yield Burst(self.path, self.source_port, data, len(data), number)

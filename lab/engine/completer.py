@@ -173,12 +173,12 @@ class Completer:
         qp = self._qp
         path_mtu = qp.attributes.path_mtu
         offset = request.received * path_mtu
-        expected = min(len(run) * path_mtu, request.length - offset)
-        complete = request.received + len(run) == request.span
+        expected = min(run.packet_count * path_mtu, request.length - offset)
+        complete = request.received + run.packet_count == request.span
         lengths_fit = run.length == expected and all(len(c) == path_mtu for c in run.chunks[:-1])
         if (
             request.work.opcode is not WROpcode.RDMA_READ
-            or request.received + len(run) > request.span
+            or request.received + run.packet_count > request.span
             or not lengths_fit
             or run.last.ends_message != complete
         ):
@@ -189,7 +189,7 @@ class Completer:
         except ProtectionError as error:
             qp.fail_send(WCStatus.LOC_PROT_ERR, str(error), now)
             return
-        request.received += len(run)
+        request.received += run.packet_count
         self._progress(psn.add(run.last_psn, 1), now)
         if complete:
             self._finish()

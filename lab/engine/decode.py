@@ -1,19 +1,17 @@
 """Datagrams to runs: what arrived in order, checked and ready for a queue pair.
 
-The checks stand in an order that survives hostile input: length, opcode, headers, pad, then ICRC.
+The checks stand in an order that survives hostile input: length, opcode, headers and pad, ICRC.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import TypeVar, cast
+from typing import NamedTuple, TypeVar
 
 from dissectors import icrc, psn
 from dissectors.bth import BTH
 from dissectors.header import Header
 from dissectors.opcode import BY_VALUE, Opcode
-from dissectors.transport import parse_transport
 from lab.engine.burst import Burst, Path
 from lab.engine.outer import outer_state
 
@@ -27,26 +25,36 @@ FAMILY = {
     for opcode in Opcode
 }
 
+# Which packets go on where one of each opcode ends.
+FOLLOWS = {
+    opcode: frozenset(
+        later
+        for later in Opcode
+        if not opcode.ends_message and not later.starts_message and FAMILY[later] == FAMILY[opcode]
+    )
+    for opcode in Opcode
+}
 
-@dataclass(frozen=True, slots=True)
-class Run:
+
+class Run(NamedTuple):
     """Packets of one message that arrived with consecutive PSNs; `chunks` is the payload of each.
 
-    `bth` is that of the first packet, `first` and `last` the opcodes of the ends, `extended` the
-    extended headers of the first packet and the last. Every chunk but the last has the same length.
+    `bth` is that of the first packet, `first` and `last` the opcodes of the ends, `head` and `tail`
+    those two packets. Every chunk but the last has the same length.
     """
 
     path: Path
     bth: BTH
     first: Opcode
     last: Opcode
-    extended: dict[type[Header], Header]
-    chunks: tuple[memoryview, ...]
+    head: memoryview
+    tail: memoryview
+    chunks: list[memoryview]
     ack_req: bool
     solicited: bool
 
-    def __len__(self) -> int:
-        """Number of packets."""
+    @property
+    def packet_count(self) -> int:
         return len(self.chunks)
 
     @property
@@ -55,65 +63,45 @@ class Run:
 
     @property
     def last_psn(self) -> int:
-        return int(psn.add(self.bth.psn, len(self.chunks) - 1))
+        return (self.bth.psn + len(self.chunks) - 1) & psn.MASK
 
     @property
     def length(self) -> int:
         """Payload bytes."""
-        return sum(map(len, self.chunks))
+        return len(self.chunks[0]) * (len(self.chunks) - 1) + len(self.chunks[-1])
 
     @property
     def family(self) -> str:
         return FAMILY[self.first]
 
     def header(self, kind: type[H]) -> H:
-        """The extended header of `kind`; KeyError where the opcodes carry none."""
-        return cast(H, self.extended[kind])
+        """The extended header of `kind`; ValueError where neither end's opcode carries one."""
+        end, opcode = self.head, self.first
+        if kind not in opcode.headers:
+            end, opcode = self.tail, self.last
+        before = opcode.headers[: opcode.headers.index(kind)]
+        return kind.parse(end, BTH.size + sum(header.size for header in before))
 
     def split(self, count: int) -> tuple[Run, Run]:
-        """The first `count` packets (1 to len - 1) and the others, as two runs."""
+        """The first `count` packets (1 to packet_count - 1) and the others, as two runs."""
         middle = Opcode[f"{self.family}_MIDDLE"]
-        head = replace(
-            self,
+        head = self._replace(
             last=middle if count > 1 else self.first,
+            tail=self.head,
             chunks=self.chunks[:count],
             ack_req=False,
             solicited=False,
         )
-        rest = len(self) - count
-        tail = replace(
-            self,
+        tail = self._replace(
             bth=self.bth.replace(psn=psn.add(self.bth.psn, count)),
-            first=middle if rest > 1 else self.last,
+            first=middle if self.packet_count - count > 1 else self.last,
+            head=self.tail,
             chunks=self.chunks[count:],
         )
         return head, tail
 
-    def joins(self, later: Run) -> bool:
-        """Whether `later` goes on where this run ends."""
-        return (
-            not self.last.ends_message
-            and not later.first.starts_message
-            and later.family == self.family
-            and later.bth.dest_qp == self.bth.dest_qp
-            and later.bth.psn == psn.add(self.last_psn, 1)
-            and len(self.chunks[-1]) == len(self.chunks[0]) >= len(later.chunks[0])
-            and later.bth.p_key == self.bth.p_key
-        )
 
-    def joined(self, later: Run) -> Run:
-        return replace(
-            self,
-            last=later.last,
-            extended=self.extended | later.extended,
-            chunks=self.chunks + later.chunks,
-            ack_req=self.ack_req or later.ack_req,
-            solicited=self.solicited or later.solicited,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(NamedTuple):
     """A datagram that is no packet: the counter it falls under and what was wrong with it."""
 
     counter: str
@@ -125,40 +113,62 @@ def decode(burst: Burst) -> Iterator[Run | Refused]:
     held: Run | None = None
     for datagram in burst.datagrams():
         found = _parse(datagram)
-        if held is not None and isinstance(found, Run) and held.joins(found):
-            held = held.joined(found)
-            continue
         if held is not None:
+            if isinstance(found, Run) and _goes_on(held, found):
+                held.chunks.append(found.chunks[0])
+                held = held._replace(
+                    last=found.last,
+                    tail=found.tail,
+                    ack_req=held.ack_req or found.ack_req,
+                    solicited=found.solicited,
+                )
+                continue
             yield held
             held = None
-        if isinstance(found, Run):
-            held = found
-        else:
+        if isinstance(found, Refused) or found.last.ends_message:
             yield found
+        else:
+            held = found
     if held is not None:
         yield held
 
 
+def _goes_on(run: Run, later: Run) -> bool:
+    """Whether the packet `later` goes on where `run` ends."""
+    return (
+        later.first in FOLLOWS[run.last]
+        and later.bth.psn == (run.bth.psn + len(run.chunks)) & psn.MASK
+        and later.bth.dest_qp == run.bth.dest_qp
+        and later.bth.p_key == run.bth.p_key
+        and len(run.chunks[-1]) == len(run.chunks[0]) >= len(later.chunks[0])
+    )
+
+
 def _parse(datagram: Burst) -> Run | Refused:
-    data = memoryview(datagram.data)
-    headers, offset, length, damage = parse_transport(data)
-    if damage is not None:
-        return Refused("rcvd_malformed_err", str(damage))
-    end = len(data) - icrc.SIZE
-    state = outer_state(datagram.path, datagram.source_port, len(data), datagram.identification)
-    expected, found = icrc.over_transport(data[:end], state), icrc.from_wire(data[end:])
-    if expected != found:
-        return Refused("rcvd_icrc_err", f"ICRC 0x{found:08x}, expected 0x{expected:08x}")
-    bth = cast(BTH, headers[0])
+    path, source_port, buffer, size, identification = datagram
+    data = memoryview(buffer)
+    if size < BTH.size + icrc.SIZE or len(data) != size:
+        return Refused("rcvd_malformed_err", f"{len(data)} bytes, BTH and ICRC take 16")
+    bth = BTH.parse(data)
     opcode = BY_VALUE[bth.opcode]
-    assert opcode is not None
+    if opcode is None:
+        return Refused("rcvd_malformed_err", f"opcode 0x{bth.opcode:02x} is not assigned")
+    start, end = opcode.size, size - icrc.SIZE - bth.pad_count
+    if start > end:
+        reason = f"{size} bytes do not hold a {opcode.text} with {bth.pad_count} bytes of pad"
+        return Refused("rcvd_malformed_err", reason)
+    state = outer_state(path, source_port, size, identification)
+    expected = icrc.over_transport(data[: size - icrc.SIZE], state)
+    if expected != icrc.from_wire(data[size - icrc.SIZE :]):
+        return Refused("rcvd_icrc_err", f"ICRC of a {opcode.text} with PSN {bth.psn}")
     return Run(
-        path=datagram.path,
-        bth=bth,
-        first=opcode,
-        last=opcode,
-        extended={type(header): header for header in headers[1:]},
-        chunks=(data[offset : offset + length],),
-        ack_req=bool(bth.ack_req),
-        solicited=bool(bth.se),
+        path,
+        bth,
+        opcode,
+        opcode,
+        data,
+        data,
+        [data[start:end]],
+        bool(bth.ack_req),
+        bool(bth.se),
     )

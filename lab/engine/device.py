@@ -63,7 +63,7 @@ class Device:
 
     def receive(self, burst: Burst, now: int) -> None:
         """Take datagrams that arrived for this device's address."""
-        self.counters["rcvd_pkts"] += len(burst)
+        self.counters["rcvd_pkts"] += burst.datagram_count
         for found in decode(burst):
             if isinstance(found, Refused):
                 self.counters[found.counter] += 1
@@ -71,7 +71,7 @@ class Device:
                 continue
             qp = self._queue_pairs.get(found.bth.dest_qp)
             if qp is None:
-                self.counters["rcvd_unknown_qp"] += len(found)
+                self.counters["rcvd_unknown_qp"] += found.packet_count
             elif found.first is not Opcode.CNP:
                 qp.receive(found, now)
 
@@ -87,7 +87,7 @@ class Device:
                 continue
             turns.append((qp, trains))
             for burst in encode(train, self.source_port, self.burst):
-                self.counters["sent_pkts"] += len(burst)
+                self.counters["sent_pkts"] += burst.datagram_count
                 yield burst
 
     def _schedule(self, qp: QueuePair) -> None:

@@ -52,7 +52,7 @@ def send(responder: Responder, run: Run) -> Verdict | None:
     message.done += run.length
     if run.last.ends_message:
         deliver(responder, run, message.work, WCOpcode.RECV, message.done)
-    responder.advance(run, len(run))
+    responder.advance(run, run.packet_count)
     return None
 
 
@@ -68,7 +68,7 @@ def write(responder: Responder, run: Run) -> Verdict | None:
     if ImmDt in run.last.headers:
         work = responder.qp.receives.take()
         deliver(responder, run, work, WCOpcode.RECV_RDMA_WITH_IMM, length)
-    responder.advance(run, len(run))
+    responder.advance(run, run.packet_count)
     return None
 
 

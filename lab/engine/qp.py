@@ -205,7 +205,7 @@ class QueuePair:
     def receive(self, run: Run, now: int) -> None:
         """Take what arrived for this queue pair, if it is from its peer and it is in a state to."""
         if not self._admits(run):
-            self.device.counters["rcvd_not_for_qp"] += len(run)
+            self.device.counters["rcvd_not_for_qp"] += run.packet_count
         elif run.first.is_request:
             self.responder.receive(run, now)
         elif self.state in SENDING:

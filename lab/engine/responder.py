@@ -95,7 +95,7 @@ class Responder:
             self._out_of_sequence(run, now)
         elif ahead == 0:
             self._in_sequence(run, now)
-        elif len(run) + ahead > 0:
+        elif run.packet_count + ahead > 0:
             old, new = run.split(-ahead)
             self._duplicate(old, now)
             self._in_sequence(new, now)
@@ -114,9 +114,9 @@ class Responder:
 
     def _in_sequence(self, run: Run, now: int) -> None:
         verdict = self._perform(run)
-        if verdict is NOT_READY and run.family in WRITES and len(run) > 1:
+        if verdict is NOT_READY and run.family in WRITES and run.packet_count > 1:
             # Only the last packet needs a receive; what came before it is good.
-            verdict = self._perform(run.split(len(run) - 1)[0]) or NOT_READY
+            verdict = self._perform(run.split(run.packet_count - 1)[0]) or NOT_READY
         if verdict is not None:
             self._stop(verdict, self.expected, now)
 

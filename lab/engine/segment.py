@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from dissectors.opcode import Opcode
@@ -59,8 +58,7 @@ SHAPES: dict[tuple[QPType, WROpcode], Shape] = {
 READ_RESPONSE = _shape("RC", "RDMA_READ_RESPONSE")
 
 
-@dataclass(frozen=True, slots=True)
-class Train:
+class Train(NamedTuple):
     """Packets of one message with consecutive PSNs, in order; a lone ACK is a train of one.
 
     `head` and `tail` are the packed extended headers of the first and the last packet (a train of

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 from heapq import heappop, heappush
 from itertools import count
@@ -154,7 +154,7 @@ class Faults:
 
     def _delay(self, datagram: Burst, effect: Effect, now: int) -> None:
         # The sender may use its buffer again before this is sent.
-        kept = replace(datagram, data=bytes(datagram.data))
+        kept = datagram._replace(data=bytes(datagram.data))
         heappush(self._late, (now + effect.delay_ns, next(self._number), kept))
 
     def _reorder(self, datagram: Burst, effect: Effect, now: int) -> None:
@@ -165,12 +165,12 @@ class Faults:
         data = bytearray(datagram.data)
         byte, bit = divmod(effect.bit % (8 * len(data)), 8)
         data[byte] ^= 1 << bit
-        self._pass(replace(datagram, data=data), now)
+        self._pass(datagram._replace(data=data), now)
 
     def _mark(self, datagram: Burst, effect: Effect, now: int) -> None:
         path = datagram.path
-        marked = replace(path, traffic_class=path.traffic_class | CONGESTION_EXPERIENCED)
-        self._pass(replace(datagram, path=marked), now)
+        marked = path._replace(traffic_class=path.traffic_class | CONGESTION_EXPERIENCED)
+        self._pass(datagram._replace(path=marked), now)
 
 
 EFFECTS: dict[Action, Callable[[Faults, Burst, Effect, int], None]] = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from random import Random
 
 from hypothesis import given, settings
@@ -51,7 +50,7 @@ def spoiled(genuine: Burst, random: Random) -> Burst:
         del data[random.randrange(len(data)) :]
     elif kind == 2:
         data += random.randbytes(random.randint(1, 100))
-    return replace(genuine, data=data, segment=max(1, len(data)))
+    return genuine._replace(data=data, segment=max(1, len(data)))
 
 
 class Listening:
