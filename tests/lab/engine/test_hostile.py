@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from random import Random
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -68,8 +70,8 @@ class Listening:
         return getattr(self._wire, name)
 
 
-def noise(pair: Pair, random: Random, heard: Burst | None) -> None:
-    """Something for each side that is not from its peer."""
+def noise(pair: Pair, random: Random, heard: Burst | None) -> int:
+    """Something for each side that is not from its peer; how many packets."""
     stranger = Path(bytes([10, 77, 0, 66]), pair.b.address)
     for side in (pair.a, pair.b):
         side.device.receive(well_formed(stranger, random, [17], [100, 200]), pair.now)
@@ -77,32 +79,45 @@ def noise(pair: Pair, random: Random, heard: Burst | None) -> None:
         side.device.receive(Burst(stranger, 4791, junk, max(1, len(junk))), pair.now)
         if heard is not None:
             side.device.receive(spoiled(heard, random), pair.now)
+    return 4 if heard is None else 6
 
 
-@given(st.integers(0, 1 << 32))
-@settings(max_examples=30, deadline=None)
-def test_transfer_goes_on_under_fire(seed: int) -> None:
-    random = Random(seed)
+HOSTILE = int(os.environ.get("HOSTILE", "30000"))
+"""How many hostile packets to send: HOSTILE=1000000 for a long run."""
+
+
+@pytest.mark.parametrize("block", range(10))
+def test_transfer_goes_on_under_fire(block: int) -> None:
+    random = Random(block)
+    sent = 0
+    while sent < HOSTILE // 10:
+        sent += transfer_under_fire(random)
+
+
+def transfer_under_fire(random: Random) -> int:
+    """A conversation that nothing may be lost of; how many hostile packets it took."""
     pair = make_pair(path_mtu=256, sq_psns=(100, 200))
     wires = (Listening(pair.wires[0]), Listening(pair.wires[1]))
     pair.wires = wires  # type: ignore[assignment]
+    hostile = 0
     data = random.randbytes(ROUNDS * 700)
     pair.a.memory[: len(data)] = data
     for number in range(ROUNDS):
         pair.a.post(WROpcode.RDMA_WRITE, pair.b, 700, 700 * number, 700 * number)
         pair.b.post(WROpcode.RDMA_READ, pair.a, 700, 100_000 + 700 * number, 700 * number)
-        noise(pair, random, wires[0].last)
+        hostile += noise(pair, random, wires[0].last)
         for _ in range(3):
             step(pair)
-            noise(pair, random, wires[1].last)
+            hostile += noise(pair, random, wires[1].last)
     while step(pair):
-        noise(pair, random, wires[0].last)
+        hostile += noise(pair, random, wires[0].last)
     for side in (pair.a, pair.b):
         assert [c.status for c in side.completions()] == [WCStatus.SUCCESS] * ROUNDS
     assert pair.b.memory[: len(data)] == data
     assert pair.b.memory[100_000 : 100_000 + len(data)] == data
     counters = pair.b.device.counters
     assert counters["rcvd_icrc_err"] + counters["rcvd_malformed_err"] > ROUNDS
+    return hostile
 
 
 @given(st.integers(0, 1 << 32))

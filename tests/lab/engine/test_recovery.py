@@ -4,6 +4,7 @@ and all flushed.
 
 from __future__ import annotations
 
+import os
 from random import Random
 
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from lab.engine.states import QPState
 from lab.engine.work import WCFlag, WCOpcode, WCStatus, WROpcode
 from lab.wire.faults import Action, Effect, Fault, Faults, Plan, Rates
+from lab.wire.tap import Tap
 from tests.pair import Pair, make_pair, roundtrip_until_done, step
 from tests.strategies import ATOMIC, CARRYING, fault_plans, path_mtus, sq_psns, work
 
@@ -124,30 +126,58 @@ def random_works(random: Random, most: int) -> Work:
     return [random.choices(choices, [1, 4])[0]() for _ in range(random.randint(1, most))]
 
 
-@pytest.mark.parametrize("block", range(4))
+PLANS = int(os.environ.get("PLANS", "200"))
+"""How many seeded plans to run: PLANS=10000 for a long run."""
+
+
+@pytest.mark.parametrize("block", range(0, PLANS, 50))
 def test_seeded_rates(block: int) -> None:
-    """200 plans by chance: up to a tenth of all packets lost, and as many each of
-    the other effects.
-    """
-    for seed in range(50 * block, 50 * block + 50):
+    """Plans by chance: up to a tenth of all packets lost, and as many each of the other effects."""
+    for seed in range(block, min(block + 50, PLANS)):
         random = Random(seed)
         works = random_works(random, 20)
-        rates = {action: random.choice([0, 0.02, 0.1]) for action in Action}
-        pair = make_pair(
-            size=1 << 18,
-            path_mtu=random.choice([256, 512, 1024]),
-            sq_psns=(random.choice([0xFFFFF0, random.getrandbits(24)]), random.getrandbits(24)),
-            max_rd_atomic=random.choice([1, 2, 16]),
-        )
-        delay_ns = random.choice([1_000, 100_000, 100_000_000])
-        ends = [Faults(wire, Rates(rates, random, delay_ns)) for wire in pair.wires]
-        pair.wires = (ends[0], ends[1])
+        pair = chance_pair(random)
         expected = Expectation(pair, works, random)
         roundtrip_until_done(pair)
         if pair.a.qp.state is QPState.RTS:
             expected.check()
         else:
             check_failed(pair, works)
+
+
+def chance_pair(random: Random) -> Pair:
+    """Ends, rates and delays drawn from `random`, which goes on to decide each packet's fate."""
+    rates = {action: random.choice([0, 0.02, 0.1]) for action in Action}
+    pair = make_pair(
+        size=1 << 18,
+        path_mtu=random.choice([256, 512, 1024]),
+        sq_psns=(random.choice([0xFFFFF0, random.getrandbits(24)]), random.getrandbits(24)),
+        max_rd_atomic=random.choice([1, 2, 16]),
+        retry_cnt=random.choice([1, 7]),
+    )
+    delay_ns = random.choice([1_000, 100_000, 100_000_000])
+    ends = [Faults(wire, Rates(rates, random, delay_ns)) for wire in pair.wires]
+    pair.wires = (ends[0], ends[1])
+    return pair
+
+
+def test_the_same_seed_gives_the_same_bytes() -> None:
+    def frames(seed: int) -> list[tuple[bytes, int]]:
+        random = Random(seed)
+        found: list[tuple[bytes, int]] = []
+        works = random_works(random, 20)
+        pair = chance_pair(random)
+        taps = [
+            Tap(wire, lambda frame, time: found.append((frame, time)), clock=lambda: pair.now)
+            for wire in pair.wires
+        ]
+        pair.wires = (taps[0], taps[1])
+        Expectation(pair, works, random)
+        roundtrip_until_done(pair)
+        return found
+
+    assert frames(3) == frames(3)
+    assert frames(3) != frames(4)
 
 
 def check_failed(pair: Pair, works: Work) -> None:
