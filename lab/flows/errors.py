@@ -147,15 +147,16 @@ def psn_behind(end: End) -> None:
     """The client begins five PSNs before the one it announced.
 
     Teaches: a packet older than expected is taken for a duplicate: acknowledged, not carried out.
-    A sender may take that acknowledgement for its own; the message is lost all the same. This is
-    what stale packets of an earlier connection meet, and why PSNs begin at random.
+    A sender that took that acknowledgement for its own would believe the message delivered. This
+    is what stale packets of an earlier connection meet, and why PSNs begin at random.
 
-    On the wire: a SEND_ONLY and an acknowledgement for a PSN never sent.
+    On the wire: the same SEND_ONLY until the retries are used up, each answered by an
+    acknowledgement for a PSN that was never sent.
 
     Look at: the first request's PSN is not the `sq_psn` announced, and no receive completes.
     """
     if end.role == "client":
-        # The standard's acknowledgement covers the request; rxe's carries a PSN that does not.
+        # What covers more than was ever sent may be taken (as IBTA lets it) or left alone.
         end.complete(_send(end), "IBV_WC_SUCCESS", "IBV_WC_RETRY_EXC_ERR")
     end.barrier("sent")
     if end.role == "server":
