@@ -9,7 +9,7 @@ from dissectors.text import hexadecimal
 class AtomicETH(Header):
     """Atomic Extended Transport Header (IBTA vol. 1, 9.3.4)."""
 
-    va = Field(64, "virtual address", text=hexadecimal(16), tshark="infiniband.atomiceth.va")
-    r_key = Field(32, "remote key", text=hexadecimal(8), tshark="infiniband.atomiceth.r_key")
+    va = Field(64, "virtual address", text=hexadecimal(16))
+    r_key = Field(32, "remote key", text=hexadecimal(8))
     swap_add = Field(64, "value to swap in, or to add", tshark="infiniband.atomiceth.swapdt")
     compare = Field(64, "value to compare with", tshark="infiniband.atomiceth.cmpdt")

@@ -8,14 +8,22 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import NamedTuple
 
+from dissectors.arp import ARP
 from dissectors.bth import BTH
 from dissectors.damage import Damage, DamageCode
+from dissectors.erf import ERF, TYPE_ETHERNET, TYPE_INFINIBAND
 from dissectors.ethernet import VLAN, Ethernet
+from dissectors.gre import GRE
 from dissectors.grh import GRH, NEXT_HEADER_IBA
 from dissectors.header import Buffer, Header
 from dissectors.ip import IPv4, IPv6, IPv6Authentication, IPv6Extension, IPv6Fragment
+from dissectors.loopback import Loopback
+from dissectors.lrh import LRH, NEXT_BTH, NEXT_GRH
+from dissectors.pause import OPCODE_PAUSE, OPCODE_PFC, PFC, MACControl, Pause
+from dissectors.sll import SLL, SLL2
 from dissectors.tcp import TCP
 from dissectors.udp import ROCE_PORT, UDP
+from dissectors.vxlan import VXLAN, VXLAN_PORT
 
 Kinds = dict[int, type[Header]]
 
@@ -25,29 +33,73 @@ ETHERTYPES: Kinds = {
     0x8915: GRH,
     0x8100: VLAN,
     0x88A8: VLAN,
+    0x9100: VLAN,
+    0x0806: ARP,
+    0x8808: MACControl,
+    0x6558: Ethernet,
 }
-PROTOCOLS: Kinds = {
+IPV4_PROTOCOLS: Kinds = {
     17: UDP,
     6: TCP,
+    47: GRE,
+    4: IPv4,
+    41: IPv6,
+    51: IPv6Authentication,
+}
+IPV6_NEXT_HEADERS: Kinds = IPV4_PROTOCOLS | {
     0: IPv6Extension,
     43: IPv6Extension,
     60: IPv6Extension,
     44: IPv6Fragment,
-    51: IPv6Authentication,
 }
+FAMILIES: dict[int, type[Header]] = {2: IPv4, 10: IPv6, 24: IPv6, 28: IPv6, 30: IPv6}
+"""AF_INET, and AF_INET6 of Linux, OpenBSD and NetBSD, FreeBSD, macOS."""
+
 FOLLOWS: dict[type[Header], tuple[str, Kinds]] = {
     Ethernet: ("type", ETHERTYPES),
     VLAN: ("type", ETHERTYPES),
-    IPv4: ("protocol", {17: UDP, 6: TCP}),
-    IPv6: ("next_header", PROTOCOLS),
-    IPv6Extension: ("next_header", PROTOCOLS),
-    IPv6Authentication: ("next_header", PROTOCOLS),
-    IPv6Fragment: ("next_header", PROTOCOLS),
+    SLL: ("protocol", ETHERTYPES),
+    SLL2: ("protocol", ETHERTYPES),
+    GRE: ("protocol", ETHERTYPES),
+    Loopback: ("family", FAMILIES | {family << 24: kind for family, kind in FAMILIES.items()}),
+    ERF: ("type", {TYPE_ETHERNET: Ethernet, TYPE_INFINIBAND: LRH}),
+    IPv4: ("protocol", IPV4_PROTOCOLS),
+    IPv6: ("next_header", IPV6_NEXT_HEADERS),
+    IPv6Extension: ("next_header", IPV6_NEXT_HEADERS),
+    IPv6Authentication: ("next_header", IPV6_NEXT_HEADERS),
+    IPv6Fragment: ("next_header", IPV6_NEXT_HEADERS),
+    UDP: ("dst_port", {ROCE_PORT: BTH, VXLAN_PORT: VXLAN}),
+    VXLAN: ("i", {1: Ethernet}),
     GRH: ("next_header", {NEXT_HEADER_IBA: BTH}),
-    UDP: ("dst_port", {ROCE_PORT: BTH}),
+    LRH: ("lnh", {NEXT_BTH: BTH, NEXT_GRH: GRH}),
+    MACControl: ("opcode", {OPCODE_PAUSE: Pause, OPCODE_PFC: PFC}),
 }
-LINK_TYPES: Kinds = {1: Ethernet}
+
+RAW_IP = 101
+LINK_TYPES: Kinds = {
+    0: Loopback,
+    1: Ethernet,
+    108: Loopback,
+    113: SLL,
+    197: ERF,
+    228: IPv4,
+    229: IPv6,
+    247: LRH,
+    276: SLL2,
+}
 """Link type of a capture file (libpcap's LINKTYPE_ numbers) -> its first header."""
+
+RAW_IP_LINK_TYPES = (12, 14, RAW_IP)
+"""Link types that begin with IPv4 or IPv6, told apart by the version."""
+
+
+def first_header(link_type: int, frame: Buffer) -> type[Header] | None:
+    """The header that frames of `link_type` begin with; None where we do not read that link
+    type.
+    """
+    if link_type in RAW_IP_LINK_TYPES and frame:
+        return {4: IPv4, 6: IPv6}.get(frame[0] >> 4)
+    return LINK_TYPES.get(link_type)
 
 
 class Carried(NamedTuple):

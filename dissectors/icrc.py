@@ -10,6 +10,7 @@ from zlib import crc32
 
 from dissectors.header import Buffer, Header
 from dissectors.ip import IPv4, IPv6
+from dissectors.lrh import LRH
 from dissectors.udp import UDP
 
 SIZE = 4
@@ -32,7 +33,7 @@ def ones(kind: type[Header]) -> bytes:
     return bits.to_bytes(kind.size)
 
 
-_IPV4, _IPV6, _UDP = (int.from_bytes(ones(kind)) for kind in (IPv4, IPv6, UDP))
+_IPV4, _IPV6, _LRH, _UDP = (int.from_bytes(ones(kind)) for kind in (IPv4, IPv6, LRH, UDP))
 
 
 def _masked(header: Buffer, size: int, mask: int) -> bytes:
@@ -53,9 +54,7 @@ def ipv6_state(ip: Buffer) -> int:
 
 def lrh_state(lrh: Buffer) -> int:
     """CRC state after a local route header that no GRH follows (virtual lane masked)."""
-    masked = bytearray(lrh)
-    masked[0] |= 0xF0
-    return crc32(masked)
+    return crc32(_masked(lrh, LRH.size, _LRH))
 
 
 def udp_state(udp: Buffer, state: int) -> int:

@@ -8,16 +8,32 @@ from typing import Any, NamedTuple, TypeVar
 
 from dissectors import icrc, opcode
 from dissectors.aeth import AETH, decode
+from dissectors.atomicacketh import AtomicAckETH
 from dissectors.atomiceth import AtomicETH
 from dissectors.bth import BTH
-from dissectors.carriers import LINK_TYPES, carriers, linked
+from dissectors.carriers import carriers, first_header, linked
+from dissectors.cm import (
+    CM_DREP,
+    CM_DREQ,
+    CM_MRA,
+    CM_REJ,
+    CM_REP,
+    CM_REQ,
+    CM_RTU,
+    CM_SIDR_REP,
+    CM_SIDR_REQ,
+)
 from dissectors.damage import Damage
 from dissectors.deth import DETH
 from dissectors.grh import GRH
 from dissectors.header import Buffer, Field, Header
+from dissectors.ieth import IETH
 from dissectors.immdt import ImmDt
 from dissectors.ip import IPv4, IPv6
+from dissectors.lrh import LRH
+from dissectors.management import is_management, parse_management
 from dissectors.reth import RETH
+from dissectors.sa import PathRecord
 from dissectors.transport import parse_transport
 from dissectors.udp import ROCE_PORT, UDP
 
@@ -67,7 +83,7 @@ class Packet:
         """
         frame = bytes(frame)
         length = max(len(frame), original_length or 0)
-        carried = carriers(frame, LINK_TYPES.get(link_type), length, roce_port)
+        carried = carriers(frame, first_header(link_type, frame), length, roce_port)
         headers, damage, start, end = carried.headers, carried.damage, carried.start, carried.end
         if carried.follows is not BTH:
             payload, trailer = frame[start:end], frame[end:]
@@ -122,23 +138,20 @@ class Packet:
         return [self.payload, pad, check, self.trailer]
 
     def computed_icrc(self) -> int | None:
-        """The ICRC that this packet's bytes call for; None where it carries no BTH over IP or
-        GRH.
+        """The ICRC that this packet's bytes call for; None where it carries no BTH, or BTH over
+        nothing.
         """
-        state = None
         kinds = [type(header) for header in self.headers]
         if BTH not in kinds:
             return None
         bth = kinds.index(BTH)
-        networks = [n for n, kind in enumerate(kinds[:bth]) if kind in (IPv4, IPv6, GRH)]
+        networks = [n for n, kind in enumerate(kinds[:bth]) if kind in ICRC_STATES]
         if not networks:
             return None
         inner = self.headers[networks[-1] : bth]
         udp = [header.pack() for header in inner if isinstance(header, UDP)]
         network = b"".join(header.pack() for header in inner if not isinstance(header, UDP))
-        state = (
-            icrc.ipv4_state(network) if kinds[networks[-1]] is IPv4 else icrc.ipv6_state(network)
-        )
+        state = ICRC_STATES[kinds[networks[-1]]](network)
         for header_bytes in udp:
             state = icrc.udp_state(header_bytes, state)
         transport = b"".join(header.pack() for header in self.headers[bth:])
@@ -152,6 +165,16 @@ class Packet:
         if self.icrc is None or self.damage is not None:
             return icrc.ICRC_UNCHECKABLE
         return icrc.ICRC_OK if self.icrc == self.computed_icrc() else icrc.ICRC_BAD
+
+    @property
+    def management(self) -> tuple[tuple[int, Header], ...]:
+        """Headers of the management datagram that the payload is, each behind its offset in the
+        payload; empty where it is none.
+        """
+        bth = self.get(BTH)
+        if bth is None or not is_management(bth, self.get(DETH)):
+            return ()
+        return parse_management(self.payload)
 
     def get(self, kind: type[H]) -> H | None:
         """The innermost header of class `kind`, or None."""
@@ -168,14 +191,16 @@ class Packet:
         return self.get(kind) is not None
 
     def layout(self) -> Iterator[Place]:
-        """Every field of every header and its place in the frame, in wire order."""
+        """Every field of every header and its place in the frame, in wire order.
+
+        The IP addresses of a CM request lie inside its private data, and come after that.
+        """
         start = 0
         for header in self.headers:
-            for field, value in zip(header.fields, header, strict=True):
-                bits = 8 * len(value) if isinstance(value, bytes) else field.bits
-                if bits:
-                    yield Place(header, field, 8 * start + field.bit_offset, bits, value)
+            yield from _places(header, start)
             start += len(header.pack())
+        for offset, header in self.management:
+            yield from _places(header, start + offset)
 
     @property
     def ends(self) -> tuple[str, str]:
@@ -201,9 +226,8 @@ class Packet:
             parts.append(" / ".join(names) or "unknown")
         else:
             parts.append(opcode.name(bth.opcode))
-            parts += [
-                text(header) for header in self.headers if (text := SUMMARIES.get(type(header)))
-            ]
+            said = (*self.headers, *(header for _, header in self.management))
+            parts += [text(header) for header in said if (text := SUMMARIES.get(type(header)))]
         parts.append(f"length {len(self.payload)}")
         return ", ".join(parts) + (f" [{self.damage}]" if self.damage else "")
 
@@ -228,6 +252,22 @@ class Packet:
         return "\n".join(lines)
 
 
+def _places(header: Header, start: int) -> Iterator[Place]:
+    """The fields of a header that begins `start` bytes into the frame."""
+    for field, value in zip(header.fields, header, strict=True):
+        bits = 8 * len(value) if isinstance(value, bytes) else field.bits
+        if bits:
+            yield Place(header, field, 8 * start + field.bit_offset, bits, value)
+
+
+ICRC_STATES: dict[type[Header], Callable[[Buffer], int]] = {
+    IPv4: icrc.ipv4_state,
+    IPv6: icrc.ipv6_state,
+    GRH: icrc.ipv6_state,
+    LRH: icrc.lrh_state,
+}
+"""Innermost header below UDP and BTH -> the CRC state after it and what extends it."""
+
 SUMMARIES: dict[type[Header], Callable[[Any], str]] = {
     BTH: lambda h: f"QP {h.dest_qp:#x}, PSN {h.psn}" + (" AckReq" if h.ack_req else ""),
     DETH: lambda h: f"from QP {h.src_qp:#x}, Q_Key {h.q_key:#x}",
@@ -235,4 +275,18 @@ SUMMARIES: dict[type[Header], Callable[[Any], str]] = {
     AETH: lambda h: f"{decode(h.syndrome).text}, MSN {h.msn}",
     AtomicETH: lambda h: f"VA {h.va:#x}, swap/add {h.swap_add}, compare {h.compare}",
     ImmDt: lambda h: f"immediate {h.data:#x}",
+    IETH: lambda h: f"invalidates R_Key {h.r_key:#x}",
+    AtomicAckETH: lambda h: f"was {h.original}",
+    CM_REQ: lambda h: f"CM REQ, QP {h.local_qpn:#x}, starting PSN {h.starting_psn}",
+    CM_MRA: lambda h: "CM MRA",
+    CM_REJ: lambda h: f"CM REJ, {CM_REJ.reason.text(h.reason)}",
+    CM_REP: lambda h: f"CM REP, QP {h.local_qpn:#x}, starting PSN {h.starting_psn}",
+    CM_RTU: lambda h: "CM RTU",
+    CM_DREQ: lambda h: f"CM DREQ, QP {h.remote_qpn:#x}",
+    CM_DREP: lambda h: "CM DREP",
+    CM_SIDR_REQ: lambda h: f"CM SIDR REQ, service {h.service_id:#x}",
+    CM_SIDR_REP: lambda h: f"CM SIDR REP, QP {h.qpn:#x}, Q_Key {h.q_key:#x}",
+    PathRecord: lambda h: (
+        f"path record {PathRecord.sgid.text(h.sgid)} > {PathRecord.dgid.text(h.dgid)}"
+    ),
 }

@@ -13,24 +13,32 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from dissectors.aeth import AETH
+from dissectors.arp import ARP
 from dissectors.atomicacketh import AtomicAckETH
 from dissectors.atomiceth import AtomicETH
 from dissectors.bth import BTH
-from dissectors.carriers import LINK_TYPES, carriers
+from dissectors.carriers import carriers, first_header
 from dissectors.deth import DETH
+from dissectors.erf import ERF
 from dissectors.ethernet import VLAN, Ethernet
 from dissectors.feth import FETH
+from dissectors.gre import GRE
 from dissectors.grh import GRH
 from dissectors.header import Data, Field, Header, Tail
 from dissectors.ieth import IETH
 from dissectors.immdt import ImmDt
 from dissectors.ip import IPv4, IPv6, IPv6Authentication, IPv6Extension, IPv6Fragment
+from dissectors.loopback import Loopback
+from dissectors.lrh import LRH
 from dissectors.packet import Packet
+from dissectors.pause import PFC, MACControl, Pause
 from dissectors.rdeth import RDETH
 from dissectors.reth import RETH
+from dissectors.sll import SLL, SLL2
 from dissectors.tcp import TCP
 from dissectors.transport import parse_transport
 from dissectors.udp import ROCE_PORT, UDP
+from dissectors.vxlan import VXLAN
 from dissectors.xrceth import XRCETH
 
 if TYPE_CHECKING:
@@ -62,6 +70,17 @@ HEADERS: tuple[type[Header], ...] = (
     AtomicAckETH,
     ImmDt,
     IETH,
+    SLL,
+    SLL2,
+    Loopback,
+    ERF,
+    LRH,
+    GRE,
+    VXLAN,
+    ARP,
+    MACControl,
+    Pause,
+    PFC,
 )
 """Headers that have columns; their order is that of the bits of the `headers` column."""
 
@@ -310,7 +329,7 @@ def _addresses(header: Header) -> tuple[bytes, bytes] | None:
 def _payload(frame: FrameLike, roce_port: int) -> tuple[int, int]:
     """Place and length (on the wire) of what no header covers."""
     length = max(len(frame.data), frame.original_length)
-    carried = carriers(frame.data, LINK_TYPES.get(frame.link_type), length, roce_port)
+    carried = carriers(frame.data, first_header(frame.link_type, frame.data), length, roce_port)
     if carried.follows is not BTH:
         return carried.start, max(0, carried.end - carried.start)
     transport = parse_transport(frame.data, carried.start, carried.end)

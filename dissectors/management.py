@@ -1,0 +1,49 @@
+"""What a packet to queue pair 0 or 1 says: MAD header, CM message or path record, IP
+addresses.
+"""
+
+from __future__ import annotations
+
+from dissectors.bth import BTH
+from dissectors.cm import CM_REQ, CM_SIDR_REQ, IP_CM, MESSAGES
+from dissectors.deth import DETH
+from dissectors.header import Buffer, Header
+from dissectors.mad import CLASS_CM, CLASS_SA, MAD
+from dissectors.sa import ATTRIBUTE_PATH_RECORD, RMPP, SA, PathRecord
+
+IP_CM_PREFIX = 0x0000000001
+"""Top 40 bits of a service ID of the IP port space: then come protocol and port (A11.4)."""
+
+
+def is_management(bth: BTH, deth: DETH | None) -> bool:
+    """Whether the payload of a packet with these headers is a MAD."""
+    return deth is not None and bth.dest_qp in (0, 1)
+
+
+def parse_management(payload: Buffer) -> tuple[tuple[int, Header], ...]:
+    """The headers of a MAD that the payload has room for, outermost first, each behind its
+    offset; never raises.
+    """
+    if len(payload) < MAD.size:
+        return ()
+    mad = MAD.parse(payload)
+    headers: list[tuple[int, Header]] = [(0, mad)]
+    start = MAD.size
+    for kind in _kinds(mad):
+        if start + kind.size > len(payload):
+            return tuple(headers)
+        headers.append((start, kind.parse(payload, start)))
+        start += kind.size
+    last = headers[-1][1]
+    if isinstance(last, CM_REQ | CM_SIDR_REQ) and last.service_id >> 24 == IP_CM_PREFIX:
+        headers.append((start - len(last.private_data), IP_CM.parse(last.private_data)))
+    return tuple(headers)
+
+
+def _kinds(mad: MAD) -> tuple[type[Header], ...]:
+    if mad.mgmt_class == CLASS_CM and mad.attribute_id in MESSAGES:
+        return (MESSAGES[mad.attribute_id],)
+    if mad.mgmt_class == CLASS_SA:
+        record = (PathRecord,) if mad.attribute_id == ATTRIBUTE_PATH_RECORD else ()
+        return (RMPP, SA, *record)
+    return ()
