@@ -26,6 +26,14 @@ TruthFiles = Annotated[
     list[Path] | None,
     Parameter(negative="", help="Endpoint log (truth-*.jsonl); may be given several times."),
 ]
+LogFiles = Annotated[
+    list[Path] | None,
+    Parameter(name="--log", negative="", help="What pingpong or perftest printed; repeatable."),
+]
+Expected = Annotated[
+    list[str] | None,
+    Parameter(name="--expect", negative="", help="IP:QPN=PSN that was agreed; repeatable."),
+]
 Json = Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON document.")]
 
 app = App(name="rocelab", help="Judge RDMA captures.")
@@ -33,10 +41,17 @@ app = App(name="rocelab", help="Judge RDMA captures.")
 
 @app.command
 def verify(
-    path: Source, /, *, keylog: KeyLogFile = None, truth: TruthFiles = None, json: Json = False
+    path: Source,
+    /,
+    *,
+    keylog: KeyLogFile = None,
+    truth: TruthFiles = None,
+    log: LogFiles = None,
+    expect: Expected = None,
+    json: Json = False,
 ) -> NoReturn:
     """Are the PSNs that were negotiated the ones on the wire?"""
-    results = _results(path, keylog, truth)
+    results = _results(path, keylog, truth, log, expect)
     _print(results, json=json)
     sys.exit(STATUS[results.verdict])
 
@@ -118,12 +133,18 @@ def passes(name: str | None = None, /) -> None:
         _refuse(f"no pass {name!r}; there are: {', '.join(PASSES)}")
 
 
-def _results(path: Path, keylog: Path | None, truth: list[Path] | None) -> Results:
+def _results(
+    path: Path,
+    keylog: Path | None,
+    truth: list[Path] | None,
+    log: list[Path] | None = None,
+    expect: list[str] | None = None,
+) -> Results:
     from analysis.verify import Unreadable  # noqa: PLC0415 - loads numpy and pyshark
     from analysis.verify import verify as judge  # noqa: PLC0415
 
     try:
-        return judge(path, keylog, truth or ())
+        return judge(path, keylog, truth or (), log=log or (), expect=expect or ())
     except Unreadable as error:
         _refuse(str(error))
 

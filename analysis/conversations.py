@@ -63,12 +63,14 @@ class Conversations:
 
     `direction` has an element a table row: `2 * connection + side` (side 0: sent by a), -1 where a
     packet belongs to none. `order` holds the rows by direction, `start` where each begins.
+    `unmatched` are statements about one end alone that no connection has.
     """
 
     connections: tuple[Connection, ...]
     direction: Ints
     order: Ints
     start: Ints
+    unmatched: tuple[Negotiated, ...] = ()
 
     def rows(self, connection: int, sender: str) -> Ints:
         """Rows sent by end `sender`, in capture order."""
@@ -257,7 +259,8 @@ def _assembled(
     direction[draft.rows] = 2 * number[draft.pair] + draft.side
     order = draft.rows[np.argsort(direction[draft.rows], kind="stable")]
     start = np.searchsorted(direction[order], np.arange(2 * len(kept) + 1))
-    return Conversations(tuple(connections), direction, order, start)
+    unmatched = tuple(said for left in partial.values() for said in left)
+    return Conversations(tuple(connections), direction, order, start, unmatched)
 
 
 def _ends(draft: Draft, pair: Pair) -> tuple[End, End]:

@@ -136,7 +136,7 @@ def _absent(console: Console, judgements: Iterable[Judgement]) -> None:
         (name, judgement.witnesses[name].detail): None
         for judgement in judgements
         for name in WITNESSES
-        if judgement.witnesses[name].status is Status.MISSING
+        if judgement.witnesses[name].status is Status.MISSING and judgement.first is not None
     }
     for name, why in list(reasons)[:LISTED]:
         console.print(Text(f"  witness {name} missing: {why}", "dim"))

@@ -14,8 +14,10 @@ from analysis import conversations, exchanges, passes, sequences
 from analysis.context import Context, KeyLog, SecondWitness
 from analysis.dialogue import Dialogue, Said
 from analysis.document import Results
+from analysis.exchanges import expect as expect_exchange
 from analysis.exchanges import truth as truth_exchange
 from analysis.finding import worst
+from analysis.negotiated import Negotiated
 from analysis.streams import Stream, streams
 from analysis.witness import Evidence, NoWitness
 from captures.run import Run, RunError, load
@@ -47,20 +49,33 @@ class Inputs:
     capture: Path
     truths: tuple[Path, ...]
     key_log: Path | None
+    logs: tuple[Path, ...] = ()
+    expected: tuple[Negotiated, ...] = ()
     folder: Path | None = None
     run: Run | None = None
 
 
 def verify(
-    path: str | Path, keylog: str | Path | None = None, truth: Sequence[str | Path] = ()
+    path: str | Path,
+    keylog: str | Path | None = None,
+    truth: Sequence[str | Path] = (),
+    *,
+    log: Sequence[str | Path] = (),
+    expect: Sequence[str] = (),
 ) -> Results:
     """Judge a run directory or a capture file by every pass.
 
     `keylog` (NSS format) goes before the secrets inside the capture, `truth` files (endpoint logs)
-    before those of the run. Raises Unreadable.
+    before those of the run; `log` files are what pingpong or perftest printed; `expect` says
+    `IP:QPN=PSN`. Raises Unreadable.
     """
     try:
-        return judge(gather(find(Path(path), keylog, truth)))
+        inputs = find(Path(path), keylog, truth)
+        said = tuple(expect_exchange.read(one) for one in expect)
+        logs = tuple(Path(one) for one in log)
+        return judge(gather(replace(inputs, logs=logs, expected=said)))
+    except ValueError as error:
+        raise Unreadable(f"--expect: {error}") from error
     except (captures.CaptureError, RunError, TruthError) as error:
         raise Unreadable(str(error)) from error
     except OSError as error:
@@ -75,8 +90,8 @@ def find(path: Path, keylog: str | Path | None, truth: Sequence[str | Path]) -> 
         return Inputs(path, path, given, key_log)
     run = load(path)
     capture = path / str(run.capture.get("file", CAPTURE))
-    logs = given or tuple(sorted(path.glob("truth-*.jsonl")))
-    return Inputs(path, capture, logs, key_log, path, run)
+    truths = given or tuple(sorted(path.glob("truth-*.jsonl")))
+    return Inputs(path, capture, truths, key_log, folder=path, run=run)
 
 
 def gather(inputs: Inputs) -> Context:
@@ -91,6 +106,8 @@ def gather(inputs: Inputs) -> Context:
     statements = [
         *exchanges.from_dialogues(dialogues),
         *(said for name, log in truths.items() for said in truth_exchange.read(log, name)),
+        *(said for path in inputs.logs for said in _printed(path)),
+        *inputs.expected,
     ]
     paired = conversations.build(table, statements)
     laid_out = sequences.lay_out(table, paired)
@@ -124,6 +141,18 @@ def _truths(paths: Iterable[Path]) -> dict[str, Truth]:
     for path in paths:
         logs[str(path) if path.name in logs else path.name] = read(path)
     return logs
+
+
+def _printed(path: Path) -> list[Negotiated]:
+    """What a program's output tells. Raises Unreadable if it is nobody's we know."""
+    text = path.read_text(encoding="utf-8", errors="replace")
+    said = exchanges.from_log(text, path.name)
+    if not said:
+        raise Unreadable(
+            f"{path}: expected the output of ibv_*_pingpong or perftest (`local address:` with "
+            f"QPN and PSN, `remote address:`), found neither in {len(text)} characters"
+        )
+    return said
 
 
 def _key_log(inputs: Inputs, capture: captures.Capture) -> KeyLog:

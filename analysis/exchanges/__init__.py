@@ -1,6 +1,7 @@
 """What was negotiated, one source a module.
 
-To add a source: a module with a `read` that gives `Negotiated` statements, and a line here.
+To add a source: a module whose docstring says where it is seen and whose PSN is whose, a function
+that gives `Negotiated` statements, and a line in one of the tables here.
 """
 
 from __future__ import annotations
@@ -8,11 +9,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from analysis.dialogue import Dialogue
-from analysis.exchanges import rocelab
+from analysis.exchanges import perftest, pingpong, rdma_multi_client, rocelab
 from analysis.negotiated import Negotiated
 
-DIALOGUES: tuple[Callable[[Dialogue], list[Negotiated]], ...] = (rocelab.read,)
+Reader = Callable[[Dialogue], list[Negotiated]]
+LogReader = Callable[[str, str], list[Negotiated]]
+
+DIALOGUES: tuple[Reader, ...] = (
+    rocelab.read,
+    pingpong.read,
+    perftest.read,
+    rdma_multi_client.read,
+)
 """Exchanges over TCP, recognised by their content; the first that understands it wins."""
+
+LOGS: tuple[LogReader, ...] = (pingpong.read_log, perftest.read_log)
+"""What programs print, recognised by its content; called with text and name."""
 
 
 def from_dialogues(dialogues: Iterable[Dialogue]) -> list[Negotiated]:
@@ -21,3 +33,8 @@ def from_dialogues(dialogues: Iterable[Dialogue]) -> list[Negotiated]:
     for dialogue in dialogues:
         found += next((said for read in DIALOGUES if (said := read(dialogue))), [])
     return found
+
+
+def from_log(text: str, observer: str) -> list[Negotiated]:
+    """What a program's output says was negotiated; empty where nobody understands it."""
+    return next((said for read in LOGS if (said := read(text, observer))), [])

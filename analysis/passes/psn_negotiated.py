@@ -47,6 +47,7 @@ from analysis.negotiated import Announced, Negotiated
 from analysis.pairing import Ints
 from dissectors import psn as serial
 
+EXPECT = "expect"
 NEAR = 256
 """Packets: further off than this is another number, not the same one counted differently."""
 
@@ -58,7 +59,7 @@ GRAVITY = {
     PsnVerdict.COPIES_DISAGREE: Verdict.FAIL,
     PsnVerdict.MISSING: Verdict.NOT_APPLICABLE,
     PsnVerdict.NOT_CAPTURED: Verdict.INCONCLUSIVE,
-    PsnVerdict.NOT_NEGOTIATED: Verdict.INCONCLUSIVE,
+    PsnVerdict.NOT_NEGOTIATED: Verdict.NOT_APPLICABLE,
 }
 WEIGHT = {Verdict.FAIL: Severity.ERROR, Verdict.INCONCLUSIVE: Severity.WARNING}
 
@@ -108,15 +109,22 @@ def run(context: Context) -> PassResult:
         found, verdict = _conclude(connection, pair, told, seen, owners)
         findings += found
         verdicts.append(verdict)
-    findings += _not_negotiated(judgements)
+    # Who asks for certain queue pairs leaves the others out of the question.
+    asked = any(said.source == EXPECT for said in context.statements)
+    findings += (untold := _not_negotiated(judgements, asked=asked))
+    if untold and not asked:
+        verdicts.append(Verdict.INCONCLUSIVE)
+    findings += _not_found(context)
     matches = sum(j.verdict is PsnVerdict.MATCH for j in judgements)
     if not judgements:
         return PassResult(Verdict.INCONCLUSIVE, "no RDMA connection in this capture")
+    if context.conversations.unmatched:
+        verdicts.append(Verdict.INCONCLUSIVE)
     verdict = worst(verdicts)
     if verdict in (Verdict.PASS, Verdict.NOT_APPLICABLE) and not matches:
         verdict = Verdict.INCONCLUSIVE
     summary = (
-        f"{len(verdicts)} connections, {len(judgements)} directions: in {matches} the first "
+        f"{len(judgements) // 2} connections, {len(judgements)} directions: in {matches} the first "
         "request carries the announced PSN"
     )
     return PassResult(verdict, summary, tuple(findings), judgements=tuple(judgements))
@@ -306,8 +314,7 @@ def _conclude(
             finding = None
         else:
             finding = _wrong(connection, judgement, told[judgement.sender], owners)
-        used = judgement.first is not None or judgement.announced is not None
-        verdicts.append(GRAVITY[judgement.verdict] if used else Verdict.NOT_APPLICABLE)
+        verdicts.append(GRAVITY[judgement.verdict])
         if finding is not None:
             findings.append(finding)
             if finding.severity is Severity.WARNING:
@@ -374,8 +381,20 @@ def _doubts(connection: Connection, judgement: Judgement) -> list[Finding]:
     return findings
 
 
-def _not_negotiated(judgements: Sequence[Judgement]) -> list[Finding]:
-    """One finding for all directions that nothing told of."""
+def _not_found(context: Context) -> list[Finding]:
+    """Ends that were told of and are in no connection."""
+    return [
+        Finding(
+            "psn-unmatched",
+            Severity.WARNING,
+            f"{said.observer}: {said.a.end} is an end of no connection in this capture",
+        )
+        for said in context.conversations.unmatched
+    ]
+
+
+def _not_negotiated(judgements: Sequence[Judgement], *, asked: bool) -> list[Finding]:
+    """One finding for all directions that nothing told of; a remark if others were `asked` for."""
     untold = [
         j for j in judgements if j.verdict is PsnVerdict.NOT_NEGOTIATED and j.first is not None
     ]
@@ -385,7 +404,7 @@ def _not_negotiated(judgements: Sequence[Judgement]) -> list[Finding]:
     return [
         Finding(
             "psn-not-negotiated",
-            Severity.WARNING,
+            Severity.INFO if asked else Severity.WARNING,
             f"nothing in the capture or beside it tells which PSN was announced for {len(untold)} "
             "directions: give --keylog, --truth, or capture the exchange too",
             frames,
