@@ -41,8 +41,9 @@ class Connection:
     """Two queue pairs that talk to each other.
 
     `transport` is RC, UC, RD, UD or XRC, empty where no packet was seen. `paired_by` is `exchange`
-    (something told), `deth`, `responses` (ACKs and READ responses answer these requests),
-    `addresses` (no other candidate between the two hosts) or `none` (one direction alone was seen).
+    (something told), `cm` (CM REQ and REP did), `deth`, `responses` (ACKs and READ responses answer
+    these requests), `addresses` (no other candidate between the two hosts) or `none` (one direction
+    alone was seen).
     """
 
     number: int
@@ -174,7 +175,8 @@ def _pair_negotiated(draft: Draft, groups: Sequence[tuple[Negotiated, ...]], tab
             for one, to in ((a, b), (b, a))
         ]
         forward, backward = (way[0] if way else -1 for way in ways)
-        pair = draft.add(Pair(forward, backward, "exchange", number))
+        how = "cm" if all(said.source == "rdma-cm" for said in group) else "exchange"
+        pair = draft.add(Pair(forward, backward, how, number))
         begin = _begin(group, frame, time_ns)
         starts += [(flow, begin, pair, side) for side, way in enumerate(ways) for flow in way]
     if not starts:

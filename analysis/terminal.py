@@ -20,10 +20,12 @@ from analysis.finding import (
     Status,
     Verdict,
 )
+from analysis.negotiated import Convention
 
 LISTED = 40
 """Directions and findings shown; the rest is counted (--json has all)."""
 FRAMES = 8
+NOT_ASKED = Answer(Status.MISSING)
 ALIKE = 3
 """Remarks (findings that are no trouble) shown of each kind."""
 COLUMNS = {
@@ -32,9 +34,9 @@ COLUMNS = {
     "first request": 13,
     "frame": 6,
     "verdict": 15,
-    **{name.removeprefix("endpoint_"): 6 for name in WITNESSES},
 }
-"""Columns of the table and their widths."""
+"""Columns of the table and their widths; the witnesses' columns follow."""
+WITNESS_WIDTH = 6
 
 COLOURS = {
     Verdict.PASS: "bold green",
@@ -76,14 +78,16 @@ def _directions(console: Console, results: Results) -> None:
         return
     shown = _gravest(judgements)
     console.print()
-    console.print(Text("  ".join(name.ljust(width) for name, width in COLUMNS.items()), "dim"))
+    heard = {name: None for judgement in judgements for name in judgement.witnesses}
+    columns = COLUMNS | {name.removeprefix("endpoint_"): WITNESS_WIDTH for name in heard}
+    console.print(Text("  ".join(name.ljust(width) for name, width in columns.items()), "dim"))
     above = None
     for judgement in shown:
         if judgement.connection != above:
             above = judgement.connection
             connection = results.context.conversations.connections[above]
             console.print(Text(_headline(connection), "bold"))
-        cells = zip(_row(judgement), COLUMNS.values(), strict=True)
+        cells = zip(_row(judgement, heard), columns.values(), strict=True)
         console.print(Text("  ").join(_padded(cell, width) for cell, width in cells))
     if len(shown) < len(judgements):
         console.print(f"and {len(judgements) - len(shown)} more directions (--json has all)")
@@ -93,9 +97,15 @@ def _headline(connection: Connection) -> str:
     told = ", ".join(dict.fromkeys(said.source for said in connection.negotiated)) or "nothing"
     return (
         f"{connection.number}: a {connection.a}, b {connection.b} "
-        f"({connection.transport or 'no packet'}, negotiated by {told}, "
+        f"({connection.transport or 'no packet'}, negotiated by {told}{_convention(connection)}, "
         f"paired by {connection.paired_by})"
     )
+
+
+def _convention(connection: Connection) -> str:
+    """Whose PSN was announced, where it is not the usual one."""
+    receiver = any(s.convention is Convention.RECEIVER_CHOOSES for s in connection.negotiated)
+    return " (the receiver chose)" if receiver else ""
 
 
 def _padded(cell: Text, width: int) -> Text:
@@ -109,7 +119,7 @@ def _gravest(judgements: Sequence[Judgement]) -> list[Judgement]:
     return sorted(chosen, key=lambda j: (j.connection, j.sender))
 
 
-def _row(judgement: Judgement) -> list[Text]:
+def _row(judgement: Judgement, witnesses: Iterable[str]) -> list[Text]:
     other = "b" if judgement.sender == "a" else "a"
     good = judgement.verdict is PsnVerdict.MATCH
     return [
@@ -118,7 +128,7 @@ def _row(judgement: Judgement) -> list[Text]:
         Text(_hex(judgement.first)),
         Text("-" if judgement.frame is None else str(judgement.frame)),
         Text(str(judgement.verdict), "green" if good else "yellow"),
-        *(_sign(judgement.witnesses[name]) for name in WITNESSES),
+        *(_sign(judgement.witnesses.get(name, NOT_ASKED)) for name in witnesses),
     ]
 
 

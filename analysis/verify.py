@@ -105,6 +105,7 @@ def gather(inputs: Inputs) -> Context:
     witness, dialogues = _dialogues(table, tcp, key_log, evidence)
     statements = [
         *exchanges.from_dialogues(dialogues),
+        *exchanges.from_table(table),
         *(said for name, log in truths.items() for said in truth_exchange.read(log, name)),
         *(said for path in inputs.logs for said in _printed(path)),
         *inputs.expected,
