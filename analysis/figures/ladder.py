@@ -21,7 +21,8 @@ class Step:
 
     `sender` is `a` or `b`; `kind` is tcp, tls, both (each end said the same inside TLS), request,
     response, ack or nak; `owner` is the end whose sequence `psn` belongs to; `mark` says why the
-    frame matters, if it does; `frames` how many frames it stands for.
+    frame matters, if it does; `frames` how many frames it stands for, `again` how many of them were
+    sent before.
     """
 
     frame: int
@@ -34,6 +35,7 @@ class Step:
     owner: str = ""
     mark: str = ""
     frames: int = 1
+    again: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +47,15 @@ class Phase:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Frames that are not drawn: how many, and what they were."""
+    """Frames that are not drawn: how many, what they were, how many of them were sent before.
+
+    `frame` is the first of them.
+    """
 
     frames: int
     what: str
+    again: int = 0
+    frame: int = 0
 
 
 Rung = Step | Phase | Gap
@@ -65,7 +72,8 @@ def elide(rungs: Sequence[Rung], limit: int) -> list[Rung]:
     head = folded[: limit * 2 // 3]
     tail = folded[len(folded) - limit // 3 :]
     middle = folded[len(head) : len(folded) - len(tail)]
-    return [*head, Gap(frames(middle), "frames in between"), *tail]
+    again = sum(0 if isinstance(rung, Phase) else rung.again for rung in middle)
+    return [*head, Gap(frames(middle), "frames in between", again), *tail]
 
 
 def frames(rungs: Sequence[Rung]) -> int:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import altair as alt
 
 from analysis.figures.palette import PAPER, Palette
-from analysis.figures.psn_time import style
+from analysis.figures.psn_time import specification, style
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +22,10 @@ class OpcodeCount:
     request: bool
 
 
-def chart(counts: Sequence[OpcodeCount], palette: Palette = PAPER, width: int = 520) -> alt.Chart:
-    """Bars in the order given."""
+def chart(
+    counts: Sequence[OpcodeCount], palette: Palette = PAPER, width: int = 520
+) -> dict[str, Any]:
+    """A Vega-Lite specification: bars in the order given."""
     rows = [
         {
             "opcode": row.name,
@@ -32,7 +35,7 @@ def chart(counts: Sequence[OpcodeCount], palette: Palette = PAPER, width: int = 
         for row in counts
     ]
     made = (
-        alt.Chart(alt.Data(values=rows))
+        alt.Chart(alt.NamedData("opcodes"))
         .mark_bar(height={"band": 0.7})
         .encode(
             x=alt.X("packets:Q", title="packets", axis=alt.Axis(tickMinStep=1, format="d")),
@@ -46,4 +49,4 @@ def chart(counts: Sequence[OpcodeCount], palette: Palette = PAPER, width: int = 
         )
         .properties(width=width, height=alt.Step(22))
     )
-    return style(made, palette)
+    return specification(style(made, palette), opcodes=rows)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import altair as alt
+import numpy as np
+from numpy.typing import NDArray
 
 from analysis.figures.palette import PAPER, Palette
 from analysis.templating import hex24
 
 WIDTH = 780
-LIMIT = 1500
+LIMIT = 1000
 """Marks a chart holds at most."""
 
 SHAPES = {
@@ -22,6 +24,9 @@ SHAPES = {
     "ack": "stroke",
     "nak": "cross",
 }
+"""Kind of packet -> its mark."""
+KINDS = tuple(SHAPES)
+TROUBLE = np.isin(KINDS, ("sent again", "nak"))
 PATHS = {
     "request": "M4 0A4 4 0 1 1 -4 0A4 4 0 1 1 4 0Z",
     "sent again": "M0 -4.5L4.5 4H-4.5Z",
@@ -57,17 +62,22 @@ def colour(kind: str, owner: str, palette: Palette) -> str:
     return palette.end(owner if kind == "request" else {"a": "b", "b": "a"}[owner])
 
 
-def thin(points: Sequence[Point], limit: int = LIMIT) -> list[Point]:
-    """At most `limit` points: evenly taken, trouble and both ends of the capture always kept."""
-    if len(points) <= limit:
-        return list(points)
-    plain = [point for point in points if point.kind not in ("nak", "sent again")]
-    trouble = [point for point in points if point.kind in ("nak", "sent again")][: limit // 2]
-    room = limit - len(trouble)
-    kept = [
-        plain[number * (len(plain) - 1) // (room - 1)] for number in range(min(room, len(plain)))
-    ]
-    return sorted((*kept, *trouble), key=lambda point: point.frame)
+def thin(kinds: NDArray[np.int64], limit: int = LIMIT) -> NDArray[np.int64]:
+    """Places of at most `limit` packets, evenly taken; of trouble (at most half) as much as fits.
+
+    `kinds` are indices of KINDS.
+    """
+    if len(kinds) <= limit:
+        return np.arange(len(kinds))
+    trouble = _evenly(np.flatnonzero(TROUBLE[kinds]), limit // 2)
+    plain = _evenly(np.flatnonzero(~TROUBLE[kinds]), limit - len(trouble))
+    return np.sort(np.concatenate((trouble, plain)))
+
+
+def _evenly(places: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    if len(places) <= count:
+        return places
+    return places[np.linspace(0, len(places) - 1, count).astype(np.int64)]
 
 
 def chart(
@@ -76,9 +86,24 @@ def chart(
     owner: str,
     start_ns: int,
     palette: Palette = PAPER,
-) -> alt.LayerChart:
-    """The sequence of end `owner`: PSNs by their distance from `base`, times from `start_ns`."""
-    rows: list[dict[str, Any]] = [
+) -> dict[str, Any]:
+    """A Vega-Lite specification of the sequence of end `owner`.
+
+    PSNs are drawn by their distance from `base`, times by that from `start_ns`.
+    """
+    rows = _rows(points, start_ns)
+    long = [row for row in rows if row["last"] > row["ahead"]]
+    heights = [row[key] for row in rows for key in ("ahead", "last")]
+    height = min(300, 60 + 24 * (max(heights, default=0) - min(heights, default=0)))
+    axes = _axes(base)
+    layers = [_spans(axes, owner, palette)] if long else []
+    layers.append(_marks(axes, rows, owner, palette))
+    made = alt.layer(*layers).properties(width=WIDTH, height=height)
+    return specification(style(made, palette), packets=rows, spans=long)
+
+
+def _rows(points: Sequence[Point], start_ns: int) -> list[dict[str, Any]]:
+    return [
         {
             "ms": (point.time_ns - start_ns) / 1e6,
             "ahead": point.ahead,
@@ -91,55 +116,56 @@ def chart(
         }
         for point in points
     ]
-    kinds = [kind for kind in SHAPES if any(row["kind"] == kind for row in rows)]
-    label = f"'0x' + format(({base} + datum.value + 16777216) % 16777216, '06x')"
-    x = alt.X(
-        "ms:Q",
-        title="milliseconds since the first frame of the capture",
-        scale=alt.Scale(zero=False, nice=False, padding=12),
-        axis=alt.Axis(tickCount=8, labelOverlap=True),
-    )
-    y = alt.Y(
-        "ahead:Q",
-        title=None,
-        scale=alt.Scale(zero=False, nice=False, padding=12),
-        axis=alt.Axis(labelExpr=label, tickMinStep=1, format="d"),
-    )
-    zoom = alt.selection_interval(
-        bind="scales", name="zoom", zoom="wheel![event.shiftKey]", encodings=["x", "y"]
-    )
-    data = alt.Data(values=rows)
-    long = [row for row in rows if row["last"] > row["ahead"]]
-    spans = (
-        alt.Chart(alt.Data(values=long))
-        .mark_rule(strokeWidth=3, opacity=0.35, clip=True)
-        .encode(x=x, y=y, y2="last:Q", color=alt.value(palette.end(owner)))
-    )
+
+
+def _axes(base: int) -> dict[str, Any]:
+    wide = alt.Scale(zero=False, nice=False, padding=12)
+    label = f"'0x' + format(({base} + datum.value + {1 << 24}) % {1 << 24}, '06x')"
+    return {
+        "x": alt.X(
+            "ms:Q",
+            title="milliseconds since the first frame of the capture",
+            scale=wide,
+            axis=alt.Axis(tickCount=8, labelOverlap=True),
+        ),
+        "y": alt.Y(
+            "ahead:Q",
+            title=None,
+            scale=wide,
+            axis=alt.Axis(labelExpr=label, tickMinStep=1, format="d"),
+        ),
+    }
+
+
+def _spans(axes: dict[str, Any], owner: str, palette: Palette) -> alt.Chart:
+    """The PSNs that an RDMA READ request takes for its response."""
+    made = alt.Chart(alt.NamedData("spans")).mark_rule(strokeWidth=3, opacity=0.35, clip=True)
+    return made.encode(**axes, y2="last:Q", color=alt.value(palette.end(owner)))
+
+
+def _marks(
+    axes: dict[str, Any], rows: Sequence[Mapping[str, Any]], owner: str, palette: Palette
+) -> alt.Chart:
+    kinds = [kind for kind in KINDS if any(row["kind"] == kind for row in rows)]
     colours = alt.Scale(domain=kinds, range=[colour(kind, owner, palette) for kind in kinds])
     shapes = alt.Scale(domain=kinds, range=[SHAPES[kind] for kind in kinds])
-    marks = (
-        alt.Chart(data)
-        .mark_point(size=55, strokeWidth=1.5, opacity=1, clip=True)
-        .encode(
-            x=x,
-            y=y,
-            stroke=alt.Stroke("kind:N", scale=colours, legend=None),
-            fill=alt.condition(
-                "datum.kind == 'request'",
-                alt.Fill("kind:N", scale=colours, legend=None),
-                alt.value(palette.paper),
-            ),
-            shape=alt.Shape("kind:N", scale=shapes, legend=None),
-            tooltip=["opcode:N", "PSN:N", "from:N", "frame:Q", alt.Tooltip("ms:Q", format=".3f")],
-        )
-        .add_params(zoom)
+    solid = alt.condition(
+        "datum.kind == 'request'",
+        alt.Fill("kind:N", scale=colours, legend=None),
+        alt.value(palette.paper),
     )
-    tall = max((row["last"] for row in rows), default=0) - min(
-        (row["ahead"] for row in rows), default=0
+    # The wheel alone belongs to the page: it scrolls.
+    zoom = alt.selection_interval(bind="scales", name="zoom", zoom="wheel![event.shiftKey]")
+    made = alt.Chart(alt.NamedData("packets")).mark_point(
+        size=55, strokeWidth=1.5, opacity=1, clip=True
     )
-    height = min(300, 60 + 24 * tall)
-    layers = [spans, marks] if long else [marks]
-    return style(alt.layer(*layers).properties(width=WIDTH, height=height), palette)
+    return made.encode(
+        **axes,
+        stroke=alt.Stroke("kind:N", scale=colours, legend=None),
+        fill=solid,
+        shape=alt.Shape("kind:N", scale=shapes, legend=None),
+        tooltip=["opcode:N", "PSN:N", "from:N", "frame:Q", alt.Tooltip("ms:Q", format=".3f")],
+    ).add_params(zoom)
 
 
 def style(made: Any, palette: Palette) -> Any:
@@ -155,3 +181,8 @@ def style(made: Any, palette: Palette) -> Any:
     made = made.configure_axis(**words, **lines, **sizes).configure_legend(**words, **sizes)
     made = made.configure_axisY(labelFont="DejaVu Sans Mono, monospace")
     return made.configure_view(stroke=None)
+
+
+def specification(made: Any, **data: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """A chart's Vega-Lite specification, its named data put in last: altair copies all it holds."""
+    return {**made.to_dict(validate=False), "datasets": data}

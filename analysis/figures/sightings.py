@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from analysis.conversations import SIDES
-from analysis.figures.ladder import Step
-from analysis.figures.psn_time import Point
+from analysis.figures.ladder import Gap, Step
+from analysis.figures.psn_time import KINDS, TROUBLE, Point, thin
 from analysis.sequences import Sequences
 from dissectors import opcode, psn
-from dissectors.aeth import AETH, decode
+from dissectors.aeth import ACK, AETH, KIND_MASK, decode
 from dissectors.atomicacketh import AtomicAckETH
+from dissectors.opcode import BY_VALUE
 from dissectors.table import PacketTable
 
-OTHER = {"a": "b", "b": "a"}
-LIMIT = 20_000
-"""Packets taken of each direction's requests and of its answers."""
-COLUMNS = {
-    "frame": "frame",
-    "time_ns": "time_ns",
-    "opcode": "bth_opcode",
-    "psn": "bth_psn",
-    "payload": "payload_length",
-}
-"""What a sighting takes from the packet table as it is: its name here -> there."""
+Ints = NDArray[np.int64]
+
+WINDOW = 2000
+"""Packets that a ladder takes from the beginning of a connection, and from its end."""
+
+REQUEST, AGAIN, RESPONSE, ACKNOWLEDGE, NAK = range(len(KINDS))
+CARRIES = np.array(
+    [op is not None and (op.has_payload or AtomicAckETH in op.headers) for op in BY_VALUE]
+)
+"""Opcodes of answers that bring data back."""
+RESERVED = 0x80
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,113 +45,166 @@ class Sighting:
     opcode: int
     psn: int
     payload: int
+    syndrome: int
     sender: str
     owner: str
     kind: str
     place: int
-    span: int = 1
-    syndrome: int | None = None
+    span: int
 
     @property
     def name(self) -> str:
         """The opcode in words."""
         return opcode.name(self.opcode)
 
-    @property
-    def base(self) -> int:
-        """The PSN that `place` counts from."""
-        return int(psn.add(self.psn, -self.place))
 
+@dataclass(frozen=True, slots=True)
+class Sightings:
+    """All packets of a connection in capture order, an element of each array a packet.
 
-def sight(table: PacketTable, sequences: Sequences, connection: int) -> list[Sighting]:
-    """The packets of connection number `connection`, in capture order."""
-    found: list[Sighting] = []
-    for number, owner in enumerate(SIDES):
-        direction = 2 * connection + number
-        found += _requests(table, sequences, direction, owner)
-        found += _answers(table, sequences, direction, owner)
-    return sorted(found, key=lambda seen: seen.row)
+    `owner` and `sender` are 0 for end A and 1 for B, `kind` an index of KINDS, `syndrome` that of
+    the AETH or -1.
+    """
 
+    table: PacketTable
+    row: Ints
+    owner: Ints
+    sender: Ints
+    kind: Ints
+    place: Ints
+    span: Ints
+    syndrome: Ints
 
-def _requests(
-    table: PacketTable, sequences: Sequences, direction: int, owner: str
-) -> Iterator[Sighting]:
-    start, stop = sequences.start[direction : direction + 2].tolist()
-    repeat = sequences.repeat
-    for at in range(start, min(stop, start + LIMIT)):
-        yield Sighting(
-            **_columns(table, int(sequences.rows[at])),
-            sender=owner,
-            owner=owner,
-            kind="sent again" if repeat[at] else "request",
-            place=int(sequences.place[at]),
-            span=int(sequences.span[at]),
+    def __len__(self) -> int:
+        return len(self.row)
+
+    def take(self, places: Iterable[int]) -> Iterator[Sighting]:
+        """The packets at these places."""
+        return map(self._at, places)
+
+    def find(self, row: int) -> Sighting | None:
+        """The packet of a table row, None where it is none of this connection."""
+        at = int(self.row.searchsorted(row))
+        return self._at(at) if at < len(self) and self.row[at] == row else None
+
+    def bases(self) -> dict[str, int]:
+        """End -> PSN that its places count from; ends without a packet are not there."""
+        found = {}
+        for number, side in enumerate(SIDES):
+            mine = np.flatnonzero(self.owner == number)[:1]
+            for seen in self.take(mine.tolist()):
+                found[side] = int(psn.add(seen.psn, -seen.place))
+        return found
+
+    def _at(self, at: int) -> Sighting:
+        row, table = int(self.row[at]), self.table
+        return Sighting(
+            row=row,
+            frame=int(table["frame"][row]),
+            time_ns=int(table["time_ns"][row]),
+            opcode=int(table["bth_opcode"][row]),
+            psn=int(table["bth_psn"][row]),
+            payload=int(table["payload_length"][row]),
+            syndrome=int(self.syndrome[at]),
+            sender=SIDES[self.sender[at]],
+            owner=SIDES[self.owner[at]],
+            kind=KINDS[self.kind[at]],
+            place=int(self.place[at]),
+            span=int(self.span[at]),
         )
 
 
-def _answers(
-    table: PacketTable, sequences: Sequences, direction: int, owner: str
-) -> Iterator[Sighting]:
-    start, stop = sequences.answer_start[direction : direction + 2].tolist()
-    has_aeth = table.has(AETH)
-    for at in range(start, min(stop, start + LIMIT)):
-        row = int(sequences.answers[at])
-        syndrome = int(table["aeth_syndrome"][row]) if has_aeth[row] else None
-        yield Sighting(
-            **_columns(table, row),
-            sender=OTHER[owner],
-            owner=owner,
-            kind=_answer(int(table["bth_opcode"][row]), syndrome),
-            place=int(sequences.answer_place[at]),
-            syndrome=syndrome,
+def sight(table: PacketTable, sequences: Sequences, connection: int) -> Sightings:
+    """The packets of connection number `connection`."""
+    directions = slice(2 * connection, 2 * connection + 3)
+    asked = slice(*sequences.start[directions][[0, -1]].tolist())
+    answered = slice(*sequences.answer_start[directions][[0, -1]].tolist())
+    requests, answers = sequences.rows[asked], sequences.answers[answered]
+    owner = np.concatenate((sequences.direction[asked], sequences.answer_direction[answered])) % 2
+    is_answer = np.repeat([0, 1], [len(requests), len(answers)])
+    codes = table["aeth_syndrome"][answers].astype(np.int64)
+    syndrome = np.where(table.has(AETH)[answers], codes, -1)
+    kind = np.concatenate(
+        (
+            np.where(sequences.repeat[asked], AGAIN, REQUEST),
+            _kinds(table["bth_opcode"][answers], syndrome),
         )
+    )
+    row = np.concatenate((requests, answers)).astype(np.int64)
+    order = np.argsort(row, kind="stable")
+    columns = (
+        row,
+        owner,
+        owner ^ is_answer,
+        kind,
+        np.concatenate((sequences.place[asked], sequences.answer_place[answered])),
+        np.concatenate((sequences.span[asked], np.ones(len(answers), np.int64))),
+        np.concatenate((np.full(len(requests), -1), syndrome)),
+    )
+    return Sightings(table, *(column[order] for column in columns))
 
 
-def _columns(table: PacketTable, row: int) -> dict[str, int]:
-    return {"row": row, **{name: int(table[column][row]) for name, column in COLUMNS.items()}}
+def _kinds(opcodes: Ints, syndrome: Ints) -> Ints:
+    """What kind of answer each is."""
+    refuses = (syndrome >= 0) & (syndrome & KIND_MASK != ACK) & (syndrome & RESERVED == 0)
+    brings = np.where(CARRIES[opcodes], RESPONSE, ACKNOWLEDGE)
+    found: Ints = np.where(refuses, NAK, brings)
+    return found
 
 
-def _answer(code: int, syndrome: int | None) -> str:
-    if syndrome is not None and decode(syndrome).kind in ("nak", "rnr"):
-        return "nak"
-    member = opcode.BY_VALUE[code]
-    if member is None:
-        return "ack"
-    return "response" if member.has_payload or AtomicAckETH in member.headers else "ack"
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """What a chart draws of a sequence: of how many packets, and whether all trouble is there."""
+
+    points: list[Point]
+    packets: int
+    all_trouble: bool
 
 
-def points(sightings: Sequence[Sighting], owner: str) -> list[Point]:
-    """The sequence of end `owner`."""
-    return [
+def drawn(sightings: Sightings, owner: str) -> Drawn:
+    """The sequence of end `owner`, thinned to what a chart holds."""
+    mine = np.flatnonzero(sightings.owner == SIDES.index(owner))
+    kept = mine[thin(sightings.kind[mine])]
+    points = [
         Point(s.frame, s.time_ns, s.psn, s.place, s.kind, s.sender, s.name, s.span)
-        for s in sightings
-        if s.owner == owner
+        for s in sightings.take(kept.tolist())
     ]
+    trouble = TROUBLE[sightings.kind]
+    return Drawn(points, len(mine), int(trouble[kept].sum()) == int(trouble[mine].sum()))
 
 
-def bases(sightings: Sequence[Sighting]) -> dict[str, int]:
-    """End -> PSN that its places count from; ends without a packet are not there."""
-    return {seen.owner: seen.base for seen in reversed(sightings)}
+def rungs(sightings: Sightings, first: Mapping[str, tuple[int, str]]) -> Iterator[Step | Gap]:
+    """Rungs of a ladder, the middle of a long connection counted in a gap.
+
+    `first` names by sender the (frame, words) of the first requests.
+    """
+    count = len(sightings)
+    head, tail = min(count, WINDOW), max(min(count, WINDOW), count - WINDOW)
+    yield from (_step(seen, first) for seen in sightings.take(range(head)))
+    if tail > head:
+        again = int((sightings.kind[head:tail] == AGAIN).sum())
+        frame = int(sightings.table["frame"][sightings.row[head]])
+        yield Gap(tail - head, "frames in between", again, frame)
+    yield from (_step(seen, first) for seen in sightings.take(range(tail, count)))
 
 
-def steps(sightings: Sequence[Sighting], first: Mapping[str, tuple[int, str]]) -> Iterator[Step]:
-    """Rungs of a ladder; `first` names by sender the (frame, words) of the first requests."""
-    for seen in sightings:
-        yield Step(
-            frame=seen.frame,
-            time_ns=seen.time_ns,
-            sender=seen.sender,
-            kind="request" if seen.kind == "sent again" else seen.kind,
-            label=seen.name,
-            detail=_detail(seen),
-            psn=seen.psn,
-            owner=seen.owner,
-            mark=_mark(seen, first),
-        )
+def _step(seen: Sighting, first: Mapping[str, tuple[int, str]]) -> Step:
+    return Step(
+        frame=seen.frame,
+        time_ns=seen.time_ns,
+        sender=seen.sender,
+        kind="request" if seen.kind == "sent again" else seen.kind,
+        label=seen.name,
+        detail=_detail(seen),
+        psn=seen.psn,
+        owner=seen.owner,
+        mark=_mark(seen, first),
+        again=int(seen.kind == "sent again"),
+    )
 
 
 def _detail(seen: Sighting) -> str:
-    if seen.kind == "nak" and seen.syndrome is not None:
+    if seen.kind == "nak":
         return decode(seen.syndrome).text
     if seen.span > 1:
         return f"takes {seen.span} PSNs"

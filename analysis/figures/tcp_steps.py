@@ -30,12 +30,14 @@ TITLE_LIMIT = 44
 class Told:
     """What a frame of the exchange says once decrypted.
 
-    `words` are the titles of its messages; `psn` is the sq_psn of end `owner` that it announces.
+    `words` are the titles of its messages; `psn` is the sq_psn of end `owner` that it announces;
+    `how` says how the announcement can be read.
     """
 
     words: str = ""
     psn: int | None = None
     owner: str = ""
+    how: str = "decrypted"
 
 
 def title(message: Mapping[str, Any]) -> str:
@@ -51,7 +53,7 @@ def steps(
     rows: Sequence[int],
     stream: Stream,
     opener: str,
-    told: Mapping[int, Told],
+    announced: Mapping[int, Told],
 ) -> list[Step]:
     """Rungs of `stream`, whose frames are table `rows`; its client is end `opener`.
 
@@ -68,19 +70,21 @@ def steps(
         flags = [flag.upper() for flag in FLAGS if getattr(tcp, flag)]
         if packet.payload:
             label = names.get(frame, "TLS continued" if stream.is_tls else "TCP data")
-            step = Step(frame, time_ns, sender, "tls", label, f"{len(packet.payload)} B")
-            rungs.append(_told(step, told.get(frame, Told())))
+            kind = "tls" if stream.is_tls else "tcp"
+            step = Step(frame, time_ns, sender, kind, label, f"{len(packet.payload)} B")
+            rungs.append(told(step, announced.get(frame, Told())))
         elif flags != ["ACK"]:
             rungs.append(Step(frame, time_ns, sender, "tcp", f"TCP {' '.join(flags)}"))
     return list(_together(rungs))
 
 
-def _told(step: Step, said: Told) -> Step:
+def told(step: Step, said: Told) -> Step:
+    """A rung with what it says written on it."""
     if said.words:
         step = replace(step, label=f"TLS {said.words}", detail="")
     if said.psn is None:
         return step
-    mark = f"decrypted: {said.owner.upper()} announces its sq_psn"
+    mark = f"{said.how}: the sq_psn of {said.owner.upper()}"
     return replace(step, psn=said.psn, owner=said.owner, mark=mark, detail="")
 
 

@@ -44,10 +44,9 @@ NOT_NEGOTIATED = (
 def build(material: Material) -> ReportView:
     """Everything the page shows, bounded however large the capture is."""
     shown = evidence.by_trouble(material)[:DETAILED]
-    sightings = {
-        c.number: sight(material.table, material.context.sequences, c.number) for c in shown
-    }
-    views = [connection.view(material, c, sightings[c.number]) for c in shown]
+    sightings = [sight(material.table, material.context.sequences, c.number) for c in shown]
+    pairs = zip(shown, sightings, strict=True)
+    views = [connection.view(material, each, packets) for each, packets in pairs]
     there = {
         "traffic": material.context.roce.any(),
         "work": any(each.work.rows for each in views),

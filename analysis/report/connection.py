@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from analysis.conversations import SIDES, Connection
 from analysis.exchanges import rocelab
+from analysis.figures import cm_steps, tcp_steps
 from analysis.figures import sightings as figures
-from analysis.figures import tcp_steps
 from analysis.figures.ladder import Phase, Rung, Step
-from analysis.figures.sightings import Sighting
+from analysis.figures.sightings import Sightings
+from analysis.figures.tcp_steps import Told
 from analysis.finding import PsnVerdict
 from analysis.negotiated import Announced, Negotiated
 from analysis.report import drawings, evidence, walk, words, work
@@ -26,9 +27,7 @@ ANNOUNCED = {
 """Kind of evidence -> where the announcement was made."""
 
 
-def view(
-    material: Material, connection: Connection, sightings: Sequence[Sighting]
-) -> ConnectionView:
+def view(material: Material, connection: Connection, sightings: Sightings) -> ConnectionView:
     """Everything the page says of `connection`, whose packets are `sightings`."""
     name = material.name(connection.number)
     ends = {side: connection.end(side) for side in SIDES}
@@ -62,7 +61,7 @@ def _where(connection: Connection) -> str:
     return ANNOUNCED.get(told or "", "")
 
 
-def rungs(material: Material, connection: Connection, sightings: Sequence[Sighting]) -> list[Rung]:
+def rungs(material: Material, connection: Connection, sightings: Sightings) -> list[Rung]:
     """The ladder: the TCP connection of the exchange, and the RoCE packets, in order of time."""
     judged = material.judgements_of(connection.number)
     first = {
@@ -70,7 +69,7 @@ def rungs(material: Material, connection: Connection, sightings: Sequence[Sighti
         for side, j in judged.items()
         if j.frame is not None
     }
-    data = list(figures.steps(sightings, first))
+    data = list(figures.rungs(sightings, first))
     exchange = _exchange(material, connection)
     start = data[0].frame if data else 0
     before = [step for step in exchange if not data or step.frame < start]
@@ -84,35 +83,40 @@ def rungs(material: Material, connection: Connection, sightings: Sequence[Sighti
 
 
 def _exchange(material: Material, connection: Connection) -> list[Step]:
-    """The TCP connection that negotiated `connection`, if it is in the capture."""
+    """What negotiated `connection` and is in the capture: a TCP connection, or CM datagrams."""
+    table = material.table
     for said in connection.negotiated:
+        told = _announced(connection, said)
         stream = material.stream(said.stream)
-        if stream is None:
-            continue
-        rows = [row for frame in stream.frames if (row := material.row(frame)) is not None]
-        opener = "a" if said.a.end == connection.a else "b"
-        ends = {"a": connection.a, "b": connection.b}
-        told = {
-            announced.frame: tcp_steps.Told("", announced.sq_psn, side)
-            for announced in (said.a, said.b)
-            for side, end in ends.items()
-            if announced.end == end and announced.frame is not None
-        }
-        told |= _messages(material, stream.number, told)
-        return tcp_steps.steps(material.table, rows, stream, opener, told)
+        if stream is not None:
+            rows = [row for frame in stream.frames if (row := material.row(frame)) is not None]
+            opener = "a" if said.a.end == connection.a else "b"
+            told |= _messages(material, stream.number, told)
+            return tcp_steps.steps(table, rows, stream, opener, told)
+        if told:
+            return cm_steps.steps(table, connection.a.ip, told)
     return []
 
 
-def _messages(
-    material: Material, stream: int, told: Mapping[int, tcp_steps.Told]
-) -> dict[int, tcp_steps.Told]:
+def _announced(connection: Connection, said: Negotiated) -> dict[int, Told]:
+    """Frame -> what it announces."""
+    ends = {connection.a: "a", connection.b: "b"}
+    how = "decrypted" if said.witness == "tls" else "in clear"
+    return {
+        announced.frame: Told("", announced.sq_psn, ends[announced.end], how)
+        for announced in (said.a, said.b)
+        if announced.frame is not None and announced.end in ends
+    }
+
+
+def _messages(material: Material, stream: int, told: Mapping[int, Told]) -> dict[int, Told]:
     """What the messages of our own exchange say, by frame."""
     found: dict[int, list[str]] = {}
     for dialogue in material.context.dialogues:
         if dialogue.stream == stream:
             for said, values in rocelab.messages(dialogue):
                 found.setdefault(said.frame, []).append(tcp_steps.title(values))
-    plain = tcp_steps.Told()
+    plain = Told()
     return {
         frame: replace(told.get(frame, plain), words=", ".join(titles))
         for frame, titles in found.items()
@@ -128,12 +132,10 @@ def captions(material: Material, connection: Connection) -> tuple[str, str]:
     return a, b
 
 
-def _charts(
-    material: Material, connection: Connection, sightings: Sequence[Sighting]
-) -> list[ChartView]:
+def _charts(material: Material, connection: Connection, sightings: Sightings) -> list[ChartView]:
     return [
         drawings.chart_view(f"c{connection.number}", sightings, side, base, material.start_ns)
-        for side, base in sorted(figures.bases(sightings).items())
+        for side, base in sightings.bases().items()
     ]
 
 

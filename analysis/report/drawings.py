@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from analysis.figures import ladder, psn_time
 from analysis.figures.palette import PAGE
-from analysis.figures.sightings import Sighting, points
+from analysis.figures.sightings import Sightings, drawn
 from analysis.report.view import ChartView, LadderView, LegendView
 from analysis.templating import hex24
 
@@ -30,11 +30,11 @@ def ladder_view(
 ) -> LadderView:
     """The ladder for the page; `names` are the captions of A and B, times count from `start_ns`."""
     shown = ladder.elide(rungs, RUNGS)
-    drawn = ladder.frames([rung for rung in shown if isinstance(rung, ladder.Step)])
+    there = ladder.frames([rung for rung in shown if isinstance(rung, ladder.Step)])
     all_of = ladder.frames(rungs)
     caption = f"All {all_of} frames of the connection."
-    if drawn < all_of:
-        caption = f"{drawn} of the connection's {all_of} frames; lines in italics count the others."
+    if there < all_of:
+        caption = f"{there} of the connection's {all_of} frames; lines in italics count the others."
     wide, narrow = (
         ladder.draw(shown, names, layout, PAGE, title=title, start_ns=start_ns)
         for layout in (ladder.WIDE, ladder.NARROW)
@@ -42,20 +42,18 @@ def ladder_view(
     return LadderView(wide, narrow, caption)
 
 
-def chart_view(
-    name: str, sightings: Sequence[Sighting], owner: str, base: int, start_ns: int
-) -> ChartView:
+def chart_view(name: str, sightings: Sightings, owner: str, base: int, start_ns: int) -> ChartView:
     """The chart of end `owner`'s sequence: places count from `base`, times from `start_ns`."""
-    sequence = points(sightings, owner)
-    shown = psn_time.thin(sequence)
-    made = psn_time.chart(shown, base, owner, start_ns, PAGE).to_dict(validate=False)
+    sequence = drawn(sightings, owner)
+    shown = sequence.points
+    made = psn_time.chart(shown, base, owner, start_ns, PAGE)
     spec = vl_convert.vegalite_to_vega({**made, "width": "container"})
     svg = vl_convert.vegalite_to_svg(made)
     kinds = [kind for kind in psn_time.SHAPES if any(point.kind == kind for point in shown)]
     caption = f"Heights are PSNs, counted from {hex24(base)}."
-    if len(shown) < len(sequence):
-        caption += f" {len(shown):,} of {len(sequence):,} packets are drawn, evenly chosen; every "
-        caption += "NAK and repeated request is among them."
+    if len(shown) < sequence.packets:
+        caption += f" {len(shown):,} of {sequence.packets:,} packets are drawn, evenly chosen"
+        caption += ", every NAK and repeat among them." if sequence.all_trouble else "."
     return ChartView(
         f"{name}-{owner}",
         owner,

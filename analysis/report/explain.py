@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from analysis.finding import Finding, PsnVerdict, Severity, Status, Verdict
+from analysis.negotiated import Convention
 from analysis.report import words
 from analysis.report.material import Material
 from analysis.report.view import CheckView
@@ -12,13 +13,17 @@ from analysis.report.view import CheckView
 REASONS = 4
 """Reasons given before the reader is sent to the findings."""
 
+CHOSE = {
+    Convention.SENDER_CHOOSES: "Each end chose the number that its own packets count from",
+    Convention.RECEIVER_CHOOSES: "Each end chose the number that the other's packets count from",
+}
 HOW_TOLD = {
     "tls": "told the other inside an encrypted TLS session",
     "clear": "told the other in clear, where anyone on the path could read it",
-    "endpoint_log": "logged what it told the other (the telling itself is not in the capture)",
-    "expect": "is expected, by what was said on the command line, to begin at a given number",
+    "endpoint_log": "logged it (the telling itself is not in the capture)",
+    "expect": "is expected, by the command line, to have told the other",
 }
-"""Kind of evidence -> how an end's choice is known."""
+"""Kind of evidence, the strongest first -> how an end's choice is known."""
 
 
 def explanation(material: Material) -> Iterator[str]:
@@ -32,11 +37,13 @@ def explanation(material: Material) -> Iterator[str]:
 def _passed(material: Material) -> Iterator[str]:
     matches = [j for j in material.judgements if j.verdict is PsnVerdict.MATCH]
     connections = len({j.connection for j in matches})
-    spoken = next(iter(_told_by(material)), "endpoint_log")
+    said = [n for c in material.context.conversations.connections for n in c.negotiated]
+    told = next((kind for kind in HOW_TOLD if any(n.witness == kind for n in said)), "expect")
+    convention = next((n.convention for n in said if n.witness == told), Convention.SENDER_CHOOSES)
     yield (
-        f"Each end chose the number its packets count from, {HOW_TOLD[spoken]}, and used it in the "
-        f"header of its first RDMA request. {_count(len(matches), 'direction')} of "
-        f"{_count(connections, 'connection')} were compared, and every one matches."
+        f"{CHOSE[convention]}, {HOW_TOLD[told]}, and the first RDMA request carries it. "
+        f"{_count(len(matches), 'direction')} of {_count(connections, 'connection')} were "
+        "compared, and every one matches."
     )
     agreeing = sum(
         j.witnesses["tshark"].status is Status.AGREES for j in matches if "tshark" in j.witnesses
@@ -48,11 +55,6 @@ def _passed(material: Material) -> Iterator[str]:
             "The second decoder, tshark, did not confirm "
             f"{_count(len(matches) - agreeing, 'direction')}: see the witnesses below."
         )
-
-
-def _told_by(material: Material) -> Iterator[str]:
-    said = {n.witness for c in material.context.conversations.connections for n in c.negotiated}
-    return (witness for witness in HOW_TOLD if witness in said)
 
 
 def _reasons(material: Material) -> Iterator[str]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import vl_convert
 
 from analysis.document import Results
 from analysis.figures import ladder, opcode_counts, psn_time
-from analysis.figures.sightings import bases, points, sight
+from analysis.figures.sightings import drawn, sight
 from analysis.report import connection, evidence, traffic
 from analysis.report.material import Material
 
@@ -31,9 +33,9 @@ def gallery(results: Results) -> dict[str, str]:
             start_ns=material.start_ns,
             standalone=True,
         )
-        for side, base in sorted(bases(sightings).items()):
-            sequence = psn_time.thin(points(sightings, side))
-            chart = psn_time.chart(sequence, base, side, material.start_ns)
+        for side, base in sightings.bases().items():
+            points = drawn(sightings, side).points
+            chart = psn_time.chart(points, base, side, material.start_ns)
             figures[f"psn-{found.number}-{side}"] = _svg(chart)
     counts = traffic.opcode_counts(material)
     if counts:
@@ -41,5 +43,5 @@ def gallery(results: Results) -> dict[str, str]:
     return figures
 
 
-def _svg(chart: object) -> str:
-    return str(vl_convert.vegalite_to_svg(chart.to_dict()))  # type: ignore[attr-defined]
+def _svg(specification: dict[str, Any]) -> str:
+    return str(vl_convert.vegalite_to_svg(specification))

@@ -15,10 +15,10 @@ from dissectors.bth import BTH
 from dissectors.header import Field as HeaderField
 from dissectors.packet import Packet, Place
 
+WHOLE = 400
+"""Bytes of a frame up to which it is shown whole; of a longer one HEAD and TAIL are."""
 HEAD = 192
-"""Bytes of a frame shown from its start."""
 TAIL = 16
-"""Bytes shown from its end, where more than HEAD + TAIL were captured."""
 
 KINDS = {
     **dict.fromkeys(("Ethernet", "VLAN"), "link"),
@@ -63,7 +63,7 @@ def data(frames: Iterable[tuple[bytes, int, Packet]]) -> dict[str, Any]:
                 described[number]["fields"][field] = meaning
                 shape.append((number, field, bit, bits))
                 values.append((value, means))
-        cut = len(frame) > HEAD + TAIL
+        cut = len(frame) > WHOLE
         packets.append(
             {
                 "shape": shapes.setdefault(tuple(shape), len(shapes)),
@@ -85,17 +85,16 @@ Section = tuple[str, str, int, list[Field]]
 
 def _sections(packet: Packet, length: int) -> Iterator[Section]:
     """The headers of a packet, then what follows them, as far as the frame's `length` bytes go."""
-    end = 0
     for _, group in groupby(packet.layout(), key=lambda place: id(place.header)):
         places = list(group)
-        end = places[-1].bit_offset + places[-1].bits
         kind = type(places[0].header)
         doc = (kind.__doc__ or "").partition("\n")[0]
-        size = (end - places[0].bit_offset) // 8
+        size = (places[-1].bit_offset + places[-1].bits - places[0].bit_offset) // 8
         yield kind.__name__, doc, size, [_field(place) for place in places]
-    start = end // 8
+    start = sum(len(header.pack()) for header in packet.headers)
     for name, doc, size, value, means in _behind(packet):
-        if size and start + size <= length:
+        told = name == "Payload" and packet.management
+        if size and start + size <= length and not told:
             yield name, doc, size, [(name.lower(), doc, 8 * start, 8 * size, value, means)]
         start += size
 

@@ -2,34 +2,46 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
-from analysis.figures import psn_time, tcp_steps
-from analysis.figures.psn_time import Point
-from analysis.figures.sightings import Sighting, bases, points, sight, steps
+import numpy as np
+
+from analysis.figures import ladder, psn_time, tcp_steps
+from analysis.figures.ladder import Gap, Step
+from analysis.figures.psn_time import KINDS
+from analysis.figures.sightings import WINDOW, Sightings, drawn, rungs, sight
 from analysis.figures.tcp_steps import Told
 from analysis.verify import verify
-from tests.analysis.flow import secure_flow
+from dissectors import psn
+from tests.analysis.flow import End, data, secure_flow
+from tests.analysis.scene import A, B
 
 SAMPLES = Path(__file__).resolve().parents[2] / "captures" / "samples"
 
 
-def sightings(name: str) -> list[Sighting]:
-    context = verify(SAMPLES / f"{name}.pcap").context
+def sightings(path: Path) -> Sightings:
+    context = verify(path).context
     return sight(context.table, context.sequences, 0)
+
+
+def sample(name: str) -> Sightings:
+    return sightings(SAMPLES / f"{name}.pcap")
 
 
 def test_a_sequence_wraps_without_a_jump() -> None:
     """From 0xFFFFFE: SEND, WRITE of 3, WRITE_WITH_IMM, READ of 3, two atomics, WRITE."""
-    found = [s for s in sightings("rxe61_pyverbs_wrap") if s.kind == "request"]
+    packets = sample("rxe61_pyverbs_wrap")
+    found = [s for s in packets.take(range(len(packets))) if s.kind == "request"]
     assert [s.psn for s in found] == [0xFFFFFE, 0xFFFFFF, 0, 1, 2, 3, 6, 7, 8]
     assert [s.place for s in found] == [0, 1, 2, 3, 4, 5, 8, 9, 10]
     assert [s.span for s in found] == [1, 1, 1, 1, 1, 3, 1, 1, 1]
-    assert bases(found) == {"a": 0xFFFFFE}
+    assert packets.bases() == {"a": 0xFFFFFE}
 
 
 def test_answers_belong_to_the_sequence_they_answer() -> None:
-    found = sightings("rxe61_pyverbs_rc")
+    packets = sample("rxe61_pyverbs_rc")
+    found = list(packets.take(range(len(packets))))
     answers = [s for s in found if s.sender == "b"]
     assert {s.owner for s in found} == {"a"}
     assert [s.kind for s in answers].count("response") == 3 + 2  # READ of 3, two atomics
@@ -38,30 +50,50 @@ def test_answers_belong_to_the_sequence_they_answer() -> None:
 
 def test_an_rnr_nak_is_trouble_and_so_is_what_follows() -> None:
     """The receiver never posts: four transmissions of one PSN, four RNR NAKs."""
-    found = sightings("rxe61_err_rnr")
+    packets = sample("rxe61_err_rnr")
+    found = list(packets.take(range(len(packets))))
     assert [s.kind for s in found] == ["request", "nak", *["sent again", "nak"] * 3]
-    marks = [step.mark for step in steps(found, {"a": (18, "first")})]
-    assert marks == ["first", "", "sent again", "", "sent again", "", "sent again", ""]
+    steps = [step for step in rungs(packets, {"a": (18, "first")}) if isinstance(step, Step)]
+    again = ["sent again", ""]
+    assert [step.mark for step in steps] == ["first", "", *again, *again, *again]
 
 
-def test_a_charts_data_is_bounded_and_keeps_trouble() -> None:
-    def point(number: int) -> Point:
-        kind = "nak" if number % 1000 == 7 else "request"
-        return Point(number, number, number, number, kind, "a", "SEND")
-
-    many = [point(number) for number in range(100_000)]
-    kept = psn_time.thin(many)
+def test_a_chart_is_bounded_and_keeps_trouble() -> None:
+    kinds = np.zeros(100_000, np.int64)
+    kinds[7::1000] = KINDS.index("nak")
+    kept = psn_time.thin(kinds)
     assert len(kept) == psn_time.LIMIT
-    assert sum(p.kind == "nak" for p in kept) == 100
-    assert (kept[0], kept[-1]) == (many[0], many[-1])
-    assert [p.frame for p in kept] == sorted(p.frame for p in kept)
+    assert (kinds[kept] == KINDS.index("nak")).sum() == 100
+    assert (kept[0], kept[-1]) == (0, len(kinds) - 1)
+    assert (np.diff(kept) > 0).all()
+    assert len(psn_time.thin(np.full(100_000, KINDS.index("nak")))) <= psn_time.LIMIT
 
 
-def test_points_are_those_of_one_end() -> None:
-    found = sightings("rxe61_ibv_rc_pingpong")
-    both = [points(found, end) for end in "ab"]
-    assert len(both[0]) + len(both[1]) == len(found)
-    assert all(p.ahead >= 0 for p in both[0])
+def test_a_chart_draws_one_sequence() -> None:
+    packets = sample("rxe61_ibv_rc_pingpong")
+    both = [drawn(packets, end) for end in "ab"]
+    assert [len(each.points) for each in both] == [each.packets for each in both]
+    assert sum(each.packets for each in both) == len(packets)
+
+
+def test_the_middle_of_a_long_connection_is_counted(tmp_path: Path) -> None:
+    scene = secure_flow()
+    client, server = End(A, 0x20, 0xFFFFFA, "client"), End(B, 0x120, 0x5EC001, "server")
+    for turn in range(1, 250):
+        data(scene, replace(client, sq_psn=psn.add(client.sq_psn, 13 * turn)), server)
+    packets = sightings(scene.write(tmp_path / "capture.pcapng"))
+    found = list(rungs(packets, {}))
+    (gap,) = [rung for rung in found if isinstance(rung, Gap)]
+    assert ladder.frames(found) == len(packets)
+    assert gap.frames == len(packets) - 2 * WINDOW
+    assert gap.frame == found[WINDOW - 1].frame + 1
+    assert gap.again == sum(
+        seen.kind == "sent again" for seen in packets.take(range(WINDOW, len(packets) - WINDOW))
+    )
+    shown = ladder.elide(found, 100)
+    assert ladder.frames(shown) == len(packets)
+    everything = packets.take(range(len(packets)))
+    assert sum(rung.again for rung in shown) == sum(s.kind == "sent again" for s in everything)
 
 
 def test_the_exchange_is_named_where_it_is_decrypted(tmp_path: Path) -> None:

@@ -209,7 +209,9 @@ def test_a_wrong_psn_fails_in_words(page: Page, tmp_path: Path) -> None:
 
 
 STRANGERS = {
-    "rxe61_ibv_rc_pingpong_ipv6gid0": "not negotiated in this capture",
+    "rxe61_single_guest_veth_ipv6ll_rc_pingpong": "not negotiated in this capture",
+    "rxe61_ibv_rc_pingpong_ipv6gid0": "told the other in clear",
+    "rxe61_cm_rping": "in clear: the sq_psn of A",
     "rxe61_err_rnr": "RNR NAK",
     "rxe61_ibv_ud_pingpong": "UD SEND Only",
     "rxe61_ibv_srq_pingpong": "All connections",
