@@ -13,6 +13,9 @@ from captures.stream import Stream, open_stream
 if TYPE_CHECKING:
     from dissectors.table import PacketTable
 
+LARGE = 1 << 20
+"""Bytes from which on a file is worth loading compiled code for."""
+
 Reader = Callable[[Stream, Contents], Iterator[Frame]]
 
 # First bytes of the (decompressed) file -> reader.
@@ -101,11 +104,38 @@ class Capture:
         return tuple(self._seen.interfaces or self._whole().interfaces)
 
     def table(self) -> PacketTable:
-        """All packets as columns."""
+        """All packets as columns. The file must not be cut short while the table is in use."""
         # Imported here: an endpoint inside a bare guest reads runs without numpy.
         from dissectors.table import PacketTable  # noqa: PLC0415
 
-        return PacketTable.from_frames(self.frames())
+        return self._indexed() or PacketTable.from_frames(self.frames())
+
+    def _indexed(self) -> PacketTable | None:
+        """The table of a large uncompressed pcap file, whose frames stay where they are."""
+        path = Path(self.file)
+        if self.file == "-" or not path.is_file() or path.stat().st_size < LARGE:
+            return None
+        import numpy as np  # noqa: PLC0415
+
+        from captures.index import index  # noqa: PLC0415
+        from dissectors.table import PacketTable  # noqa: PLC0415
+
+        seen = Contents()
+        found = index(self.file, seen)
+        if found is None:
+            return None
+        self._seen, self._complete = seen, True
+        count = len(found.position)
+        place = {
+            "frame": np.arange(1, count + 1, dtype=np.uint64),
+            "time_ns": found.time_ns,
+            "offset": found.position,
+            "captured_length": found.captured,
+            "original_length": found.original,
+            "interface": np.zeros(count, np.uint32),
+        }
+        link_types = np.full(count, seen.interfaces[0].link_type, np.uint32)
+        return PacketTable.from_buffer(found.data, found.position, place, link_types)
 
     def close(self) -> None:
         """Give standard input up unread; files are closed by each reading itself."""

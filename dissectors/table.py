@@ -12,34 +12,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from dissectors.aeth import AETH
-from dissectors.arp import ARP
-from dissectors.atomicacketh import AtomicAckETH
-from dissectors.atomiceth import AtomicETH
-from dissectors.bth import BTH
-from dissectors.carriers import carriers, first_header
-from dissectors.deth import DETH
-from dissectors.erf import ERF
-from dissectors.ethernet import VLAN, Ethernet
-from dissectors.feth import FETH
-from dissectors.gre import GRE
+from dissectors.decode import decode, header_bytes
 from dissectors.grh import GRH
 from dissectors.header import Data, Field, Header, Tail
-from dissectors.ieth import IETH
-from dissectors.immdt import ImmDt
-from dissectors.ip import IPv4, IPv6, IPv6Authentication, IPv6Extension, IPv6Fragment
-from dissectors.loopback import Loopback
-from dissectors.lrh import LRH
+from dissectors.ip import IPv4, IPv6
 from dissectors.packet import Packet
-from dissectors.pause import PFC, MACControl, Pause
-from dissectors.rdeth import RDETH
-from dissectors.reth import RETH
-from dissectors.sll import SLL, SLL2
-from dissectors.tcp import TCP
-from dissectors.transport import parse_transport
-from dissectors.udp import ROCE_PORT, UDP
-from dissectors.vxlan import VXLAN
-from dissectors.xrceth import XRCETH
+from dissectors.rules import HEADERS, Frames
+from dissectors.udp import ROCE_PORT
 
 if TYPE_CHECKING:
     import polars
@@ -47,42 +26,6 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Rows = Array | slice | list[int]
-
-HEADERS: tuple[type[Header], ...] = (
-    Ethernet,
-    VLAN,
-    IPv4,
-    IPv6,
-    IPv6Extension,
-    IPv6Authentication,
-    IPv6Fragment,
-    GRH,
-    UDP,
-    TCP,
-    BTH,
-    RDETH,
-    DETH,
-    XRCETH,
-    FETH,
-    RETH,
-    AtomicETH,
-    AETH,
-    AtomicAckETH,
-    ImmDt,
-    IETH,
-    SLL,
-    SLL2,
-    Loopback,
-    ERF,
-    LRH,
-    GRE,
-    VXLAN,
-    ARP,
-    MACControl,
-    Pause,
-    PFC,
-)
-"""Headers that have columns; their order is that of the bits of the `headers` column."""
 
 BASE: dict[str, str] = {
     "frame": "u8",
@@ -101,7 +44,8 @@ BASE: dict[str, str] = {
 }
 """Columns every packet has, with their dtypes."""
 
-V4_MAPPED = bytes(10) + b"\xff\xff"
+PLACE = ("frame", "time_ns", "offset", "captured_length", "original_length", "interface")
+"""Those that the file says; the others come from the frame's bytes."""
 
 
 class FrameLike(Protocol):
@@ -172,49 +116,52 @@ class PacketTable:
     @classmethod
     def from_frames(cls, frames: Iterable[FrameLike], roce_port: int = ROCE_PORT) -> PacketTable:
         """A table of frames held in memory."""
-        rows = []
-        carried: dict[type[Header], list[tuple[int, bytes]]] = {kind: [] for kind in HEADERS}
         data = []
-        for number, frame in enumerate(frames):
-            packet = Packet.parse(frame.data, frame.link_type, frame.original_length, roce_port)
-            mask = 0
-            src = dst = bytes(16)
-            for header in packet.headers:
-                kind = type(header)
-                mask |= 1 << HEADERS.index(kind)
-                carried[kind].append((number, header.pack()[: kind.size]))
-                src, dst = _addresses(header) or (src, dst)
+        rows = []
+        for frame in frames:
             data.append(frame.data)
-            rows.append(
-                (
-                    frame.number,
-                    frame.time_ns,
-                    frame.offset,
-                    len(frame.data),
-                    frame.original_length,
-                    frame.interface,
-                    mask,
-                    src,
-                    dst,
-                    *_payload(frame, roce_port),
-                    packet.icrc_status,
-                    packet.damage.code if packet.damage else 0,
-                    frame.link_type,
-                )
-            )
-        table = np.array(rows, [*BASE.items(), ("link_type", "u4")])
-        headers = {}
-        for kind, found in carried.items():
-            if found:
-                headers[kind] = np.zeros((len(rows), kind.size), np.uint8)
-                for number, raw in found:
-                    headers[kind][number] = np.frombuffer(raw, np.uint8)
+            rows.append((frame.number, frame.time_ns, frame.offset, len(frame.data),
+                         frame.original_length, frame.interface, frame.link_type))  # fmt: skip
+        table = np.array(rows, [(name, BASE[name]) for name in PLACE] + [("link_type", "u4")])
+        ends = np.cumsum(table["captured_length"], dtype=np.int64)
+        return cls.from_buffer(
+            np.frombuffer(b"".join(data), np.uint8),
+            ends - table["captured_length"],
+            {name: np.ascontiguousarray(table[name]) for name in PLACE},
+            table["link_type"],
+            roce_port,
+        )
+
+    @classmethod
+    def from_buffer(
+        cls,
+        buffer: Array,
+        positions: Array,
+        place: dict[str, Array],
+        link_types: Array,
+        roce_port: int = ROCE_PORT,
+    ) -> PacketTable:
+        """A table of the frames at `positions` of `buffer` (bytes).
+
+        `place` holds the columns named in PLACE, `link_types` a LINKTYPE_ number for each frame.
+        Each frame lies in the buffer: the caller has seen to that.
+        """
+        kinds, link = np.unique(link_types, return_inverse=True)
+        frames = Frames(
+            positions.astype(np.int64),
+            place["captured_length"],
+            place["original_length"],
+            link.astype(np.uint32),
+        )
+        found = decode(buffer, frames, [int(kind) for kind in kinds], roce_port=roce_port)
+        said = {name: getattr(found, name) for name in BASE if name not in PLACE}
+        said |= {name: said[name].view("V16")[:, 0] for name in ("src", "dst")}
         return cls(
-            base={name: np.ascontiguousarray(table[name]) for name in BASE},
-            headers=headers,
-            buffer=np.frombuffer(b"".join(data), np.uint8),
-            positions=np.cumsum([0, *(len(piece) for piece in data)])[:-1],
-            link_types=table["link_type"],
+            base={name: place[name] if name in PLACE else said[name] for name in BASE},
+            headers=header_bytes(found, roce_port),
+            buffer=buffer,
+            positions=frames.position,
+            link_types=link_types,
             roce_port=roce_port,
         )
 
@@ -314,23 +261,3 @@ class PacketTable:
 
 
 _NETWORK = sum(1 << HEADERS.index(kind) for kind in (IPv4, IPv6, GRH))
-
-
-def _addresses(header: Header) -> tuple[bytes, bytes] | None:
-    if isinstance(header, IPv4):
-        return V4_MAPPED + header.src.to_bytes(4), V4_MAPPED + header.dst.to_bytes(4)
-    if isinstance(header, IPv6):
-        return header.src, header.dst
-    if isinstance(header, GRH):
-        return header.sgid, header.dgid
-    return None
-
-
-def _payload(frame: FrameLike, roce_port: int) -> tuple[int, int]:
-    """Place and length (on the wire) of what no header covers."""
-    length = max(len(frame.data), frame.original_length)
-    carried = carriers(frame.data, first_header(frame.link_type, frame.data), length, roce_port)
-    if carried.follows is not BTH:
-        return carried.start, max(0, carried.end - carried.start)
-    transport = parse_transport(frame.data, carried.start, carried.end)
-    return transport.payload_offset, transport.payload_length

@@ -23,9 +23,9 @@ from analysis.context import Context
 from analysis.finding import Finding, PassResult, Severity, Verdict
 from captures.run import edited
 from dissectors.damage import DamageCode
+from dissectors.decode import V4_MAPPED
 from dissectors.ethernet import Ethernet
 from dissectors.ip import IPv4, IPv6
-from dissectors.table import V4_MAPPED
 from dissectors.tcp import TCP
 from dissectors.udp import UDP
 

@@ -1,0 +1,81 @@
+"""The compiled decoder says what parsing one by one says."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dissectors.decode import decode
+from dissectors.rules import HEADERS, Frames
+from dissectors.udp import ROCE_PORT
+from tests.dissectors import matrix
+from tests.dissectors.samples import FILES, frames
+
+GENERATED = [
+    (link_type, frame) for link_type, found in matrix.by_link_type().items() for _, frame in found
+]
+
+
+def both(pieces: list[tuple[int, bytes, int]], roce_port: int = ROCE_PORT) -> None:
+    """Decode (link type, bytes, original length) both ways and compare every column."""
+    data = np.frombuffer(b"".join(frame for _, frame, _ in pieces) or b"\0", np.uint8)
+    lengths = np.array([len(frame) for _, frame, _ in pieces], np.uint32)
+    kinds, link = np.unique([kind for kind, _, _ in pieces], return_inverse=True)
+    places = Frames(
+        position=np.cumsum(lengths, dtype=np.int64) - lengths,
+        captured=lengths,
+        original=np.array([original for _, _, original in pieces], np.uint32),
+        link=link.astype(np.uint32),
+    )
+    link_types = [int(kind) for kind in kinds]
+    compiled = decode(data, places, link_types, roce_port=roce_port, few=0)
+    parsed = decode(data, places, link_types, roce_port=roce_port, few=len(pieces))
+    for name in compiled._fields:
+        if name in ("hard", "store"):
+            continue
+        ours, theirs = getattr(compiled, name), getattr(parsed, name)
+        wrong = np.flatnonzero((ours != theirs).reshape(len(pieces), -1).any(axis=1))
+        assert not len(wrong), (name, wrong[:5], ours[wrong[:5]], theirs[wrong[:5]])
+    assert np.array_equal(compiled.store, parsed.store)
+
+
+def test_every_sample() -> None:
+    both([(1, frame, length) for path in FILES for _, length, frame in frames(path)])
+
+
+def test_every_opcode_over_every_carrier() -> None:
+    both([(link_type, frame, len(frame)) for link_type, frame in GENERATED])
+
+
+@pytest.mark.parametrize("cut", [0, 1, 14, 34, 42, 54, 60, 96])
+def test_cut_frames(cut: int) -> None:
+    both([(link_type, frame[:cut], len(frame)) for link_type, frame in GENERATED])
+
+
+def test_another_port() -> None:
+    moved = [
+        (1, frame[:36] + (14791).to_bytes(2) + frame[38:], len(frame))
+        for path in FILES[:3]
+        for _, _, frame in frames(path)
+    ]
+    both(moved, roce_port=14791)
+
+
+@settings(max_examples=60)
+@given(st.data())
+def test_mangled_frames(data: st.DataObject) -> None:
+    pieces = []
+    for link_type, frame in data.draw(st.lists(st.sampled_from(GENERATED), min_size=1)):
+        mangled = bytearray(frame)
+        for place in data.draw(st.lists(st.integers(0, len(mangled) - 1), max_size=6)):
+            mangled[place] = data.draw(st.integers(0, 255))
+        original = len(mangled) + data.draw(st.sampled_from([0, 0, 7, 1000]))
+        kept = bytes(mangled[: data.draw(st.integers(0, len(mangled)))])
+        pieces.append((link_type, kept, original))
+    both(pieces)
+
+
+def test_the_table_of_headers_fits_its_mask() -> None:
+    assert len(HEADERS) <= 64
