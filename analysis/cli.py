@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json as json_module
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -19,6 +20,9 @@ STATUS = {"pass": 0, "fail": 1, "inconclusive": 3, "not-applicable": 3}
 USAGE = 2
 
 Source = Annotated[Path, Parameter(help="A run directory, or a pcap or pcapng file.")]
+MoreFiles = Annotated[
+    Path, Parameter(help="Captures of the same traffic taken elsewhere (the other end).")
+]
 KeyLogFile = Annotated[
     Path | None, Parameter(help="TLS key log (NSS format); goes before secrets in the capture.")
 ]
@@ -43,17 +47,36 @@ app = App(name="rocelab", help="Judge RDMA captures.")
 def verify(
     path: Source,
     /,
-    *,
+    *more: MoreFiles,
     keylog: KeyLogFile = None,
     truth: TruthFiles = None,
     log: LogFiles = None,
     expect: Expected = None,
+    junit: Annotated[Path | None, Parameter(help="Write a JUnit file there too.")] = None,
+    annotate: Annotated[
+        Path | None, Parameter(help="Write the capture there as pcapng with packet comments.")
+    ] = None,
     json: Json = False,
 ) -> NoReturn:
     """Are the PSNs that were negotiated the ones on the wire?"""
-    results = _results(path, keylog, truth, log, expect)
+    results = _results(path, keylog, truth, log=log or (), expect=expect or (), more=more)
+    try:
+        _write_files(results, junit, annotate)
+    except OSError as error:
+        _refuse(f"{error.filename}: {error.strerror or error}")
     _print(results, json=json)
     sys.exit(STATUS[results.verdict])
+
+
+def _write_files(results: Results, junit: Path | None, annotate: Path | None) -> None:
+    if junit is not None:
+        from analysis.junit import write  # noqa: PLC0415
+
+        write(results, junit)
+    if annotate is not None:
+        from analysis.annotate import annotate as write_annotated  # noqa: PLC0415
+
+        write_annotated(results, annotate)
 
 
 @app.command
@@ -137,14 +160,16 @@ def _results(
     path: Path,
     keylog: Path | None,
     truth: list[Path] | None,
-    log: list[Path] | None = None,
-    expect: list[str] | None = None,
+    *,
+    log: Sequence[Path] = (),
+    expect: Sequence[str] = (),
+    more: Sequence[Path] = (),
 ) -> Results:
     from analysis.verify import Unreadable  # noqa: PLC0415 - loads numpy and pyshark
     from analysis.verify import verify as judge  # noqa: PLC0415
 
     try:
-        return judge(path, keylog, truth or (), log=log or (), expect=expect or ())
+        return judge(path, keylog, truth or (), log=log, expect=expect, more=more)
     except Unreadable as error:
         _refuse(str(error))
 

@@ -12,11 +12,11 @@ import numpy as np
 
 from analysis.conversations import Conversations
 from analysis.dialogue import Dialogue
+from analysis.merge import AnyCapture
 from analysis.negotiated import Negotiated
 from analysis.sequences import Sequences
 from analysis.streams import Stream
 from analysis.witness import SeenBTH
-from captures.capture import Capture
 from captures.run import Run
 from captures.truth import Truth
 from dissectors.bth import BTH
@@ -60,7 +60,7 @@ class Context:
     """
 
     path: Path
-    capture: Capture
+    capture: AnyCapture
     table: PacketTable
     streams: Sequence[Stream]
     dialogues: Sequence[Dialogue]

@@ -17,6 +17,7 @@ from analysis.document import Results
 from analysis.exchanges import expect as expect_exchange
 from analysis.exchanges import truth as truth_exchange
 from analysis.finding import worst
+from analysis.merge import AnyCapture, merge
 from analysis.negotiated import Negotiated
 from analysis.streams import Stream, streams
 from analysis.witness import Evidence, NoWitness
@@ -51,6 +52,7 @@ class Inputs:
     key_log: Path | None
     logs: tuple[Path, ...] = ()
     expected: tuple[Negotiated, ...] = ()
+    more: tuple[Path, ...] = ()
     folder: Path | None = None
     run: Run | None = None
 
@@ -62,15 +64,17 @@ def verify(
     *,
     log: Sequence[str | Path] = (),
     expect: Sequence[str] = (),
+    more: Sequence[str | Path] = (),
 ) -> Results:
     """Judge a run directory or a capture file by every pass.
 
     `keylog` (NSS format) goes before the secrets inside the capture, `truth` files (endpoint logs)
     before those of the run; `log` files are what pingpong or perftest printed; `expect` says
-    `IP:QPN=PSN`. Raises Unreadable.
+    `IP:QPN=PSN`. `more` are captures of the same traffic taken elsewhere, put together with this
+    one. Raises Unreadable.
     """
     try:
-        inputs = find(Path(path), keylog, truth)
+        inputs = find(Path(path), keylog, truth, [Path(one) for one in more])
         said = tuple(expect_exchange.read(one) for one in expect)
         logs = tuple(Path(one) for one in log)
         return judge(gather(replace(inputs, logs=logs, expected=said)))
@@ -82,12 +86,20 @@ def verify(
         raise Unreadable(f"{error.filename or path}: {error.strerror or error}") from error
 
 
-def find(path: Path, keylog: str | Path | None, truth: Sequence[str | Path]) -> Inputs:
+def find(
+    path: Path,
+    keylog: str | Path | None,
+    truth: Sequence[str | Path],
+    more: Sequence[Path] = (),
+) -> Inputs:
     """Which files `path` means, and what else was given."""
+    for one in (path, *more) if more else ():
+        if one.is_dir():
+            raise Unreadable(f"{one}: expected a capture file among several, found a directory")
     given = tuple(Path(one) for one in truth)
     key_log = None if keylog is None else Path(keylog)
     if not path.is_dir():
-        return Inputs(path, path, given, key_log)
+        return Inputs(path, path, given, key_log, more=tuple(more))
     run = load(path)
     capture = path / str(run.capture.get("file", CAPTURE))
     truths = given or tuple(sorted(path.glob("truth-*.jsonl")))
@@ -96,7 +108,9 @@ def find(path: Path, keylog: str | Path | None, truth: Sequence[str | Path]) -> 
 
 def gather(inputs: Inputs) -> Context:
     """Read everything and pair it up; ask tshark."""
-    capture = captures.open(inputs.capture)
+    capture: AnyCapture = (
+        merge([inputs.capture, *inputs.more]) if inputs.more else captures.open(inputs.capture)
+    )
     table = capture.table()
     truths = _truths(inputs.truths)
     tcp = streams(table)
@@ -156,7 +170,7 @@ def _printed(path: Path) -> list[Negotiated]:
     return said
 
 
-def _key_log(inputs: Inputs, capture: captures.Capture) -> KeyLog:
+def _key_log(inputs: Inputs, capture: AnyCapture) -> KeyLog:
     if inputs.key_log is not None:
         text = inputs.key_log.read_text(encoding="ascii", errors="replace")
         return KeyLog(text, str(inputs.key_log))

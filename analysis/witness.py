@@ -21,8 +21,8 @@ import pyshark
 from pyshark.capture.capture import TSharkCrashException
 from pyshark.tshark.tshark import TSharkNotFoundException, get_process_path
 
+from analysis.merge import AnyCapture
 from analysis.streams import Stream
-from captures.capture import Capture
 from captures.pcapng_writer import Writer
 
 TIMEOUT = 120
@@ -64,7 +64,7 @@ class _Tshark(pyshark.FileCapture):  # type: ignore[misc]  # pyshark is untyped
 class Evidence:
     """The packets tshark is asked about: a capture and its table."""
 
-    capture: Capture
+    capture: AnyCapture
     table: Any
 
     def decrypted(

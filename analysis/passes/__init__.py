@@ -10,7 +10,14 @@ from importlib import import_module
 from analysis.context import Context
 from analysis.finding import PassResult
 
-PASSES = ("capture-integrity", "icrc", "psn-negotiated", "psn-accounting", "psn-secrecy")
+PASSES = (
+    "capture-integrity",
+    "icrc",
+    "psn-negotiated",
+    "psn-accounting",
+    "psn-secrecy",
+    "psn-reuse",
+)
 """Their names, in the order they are run and shown."""
 
 

@@ -21,6 +21,7 @@ import numpy as np
 
 from analysis.context import Context
 from analysis.finding import Finding, PassResult, Severity, Verdict
+from analysis.merge import MergedCapture
 from captures.run import edited
 from dissectors.damage import DamageCode
 from dissectors.decode import V4_MAPPED
@@ -187,8 +188,15 @@ def _packets(context: Context, side: str, ip: str) -> int:
     return int((column.view(np.uint64).reshape(-1, 2) == wanted).all(axis=1).sum())
 
 
+def put_together(context: Context) -> Iterator[Finding]:
+    """`captures-merged`: several files were put together; how they fit."""
+    if isinstance(context.capture, MergedCapture):
+        yield Finding("captures-merged", Severity.INFO, context.capture.note)
+
+
 CHECKS = (
     holds_roce,
+    put_together,
     file_is_whole,
     nothing_dropped,
     nothing_cut,

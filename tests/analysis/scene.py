@@ -19,9 +19,12 @@ import trustme
 from captures.pcapng_writer import Writer
 from dissectors.aeth import AETH
 from dissectors.bth import BTH
+from dissectors.cm import CM_REP, CM_REQ
+from dissectors.deth import DETH
 from dissectors.ethernet import Ethernet
 from dissectors.header import Header
 from dissectors.ip import IPv4, IPv6
+from dissectors.mad import CLASS_CM, MAD
 from dissectors.opcode import Opcode
 from dissectors.packet import Packet
 from dissectors.reth import RETH
@@ -314,6 +317,28 @@ class Connection:
             paths.append(folder / f"truth-{role}.jsonl")
             paths[-1].write_text(json.dumps(event) + "\n")
         return paths
+
+
+def mad(attribute: int, message: Header) -> bytes:
+    """A CM datagram."""
+    header = MAD(mgmt_class=CLASS_CM, class_version=2, method=3, attribute_id=attribute)
+    return (header.pack() + message.pack()).ljust(256, b"\0")
+
+
+def connect(
+    scene: Scene, *, req_psn: int, rep_psn: int, comm_id: int = 1, again: bool = False
+) -> None:
+    """CM REQ from A and REP from B."""
+    req = CM_REQ(local_comm_id=comm_id, local_qpn=0x11, starting_psn=req_psn, path_mtu=3)
+    rep = CM_REP(
+        local_comm_id=comm_id + 1000, remote_comm_id=comm_id, local_qpn=0x12, starting_psn=rep_psn
+    )
+    bth = BTH(opcode=Opcode.UD_SEND_ONLY, dest_qp=1)
+    deth = DETH(q_key=0x80010000, src_qp=1)
+    for _ in range(2 if again else 1):
+        scene.roce(A, B, bth, deth, payload=mad(0x10, req))
+    for _ in range(2 if again else 1):
+        scene.roce(B, A, bth, deth, payload=mad(0x13, rep))
 
 
 def secure_flow() -> Scene:

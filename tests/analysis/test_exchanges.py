@@ -12,13 +12,8 @@ from analysis.exchanges import expect
 from analysis.finding import Verdict
 from analysis.negotiated import Announced, End
 from analysis.verify import Unreadable, verify
-from dissectors.bth import BTH
-from dissectors.cm import CM_REP, CM_REQ
-from dissectors.deth import DETH
-from dissectors.mad import CLASS_CM, MAD
-from dissectors.opcode import Opcode
 from tests.analysis import scene as scenes
-from tests.analysis.scene import A, B, Connection, Scene
+from tests.analysis.scene import A, B, Connection, Scene, connect
 from tests.requires import tool
 
 LINK_LOCAL = "fe80::5054:ff:fe00:2", "fe80::5054:ff:fe00:1"
@@ -76,25 +71,6 @@ def test_rdma_multi_client_turned_away_is_no_mismatch(tmp_path):
     results = verify(scene.write(tmp_path / "multi.pcapng"))
     assert results.verdict is Verdict.PASS
     assert directions(results) == ["match", "match"]
-
-
-def mad(attribute: int, message) -> bytes:
-    header = MAD(mgmt_class=CLASS_CM, class_version=2, method=3, attribute_id=attribute)
-    return (header.pack() + message.pack()).ljust(256, b"\0")
-
-
-def connect(scene: Scene, *, req_psn: int, rep_psn: int, comm_id: int = 1, again: bool = False):
-    """CM REQ from A and REP from B."""
-    req = CM_REQ(local_comm_id=comm_id, local_qpn=0x11, starting_psn=req_psn, path_mtu=3)
-    rep = CM_REP(
-        local_comm_id=comm_id + 1000, remote_comm_id=comm_id, local_qpn=0x12, starting_psn=rep_psn
-    )
-    bth = BTH(opcode=Opcode.UD_SEND_ONLY, dest_qp=1)
-    deth = DETH(q_key=0x80010000, src_qp=1)
-    for _ in range(2 if again else 1):
-        scene.roce(A, B, bth, deth, payload=mad(0x10, req))
-    for _ in range(2 if again else 1):
-        scene.roce(B, A, bth, deth, payload=mad(0x13, rep))
 
 
 @pytest.fixture
