@@ -29,7 +29,7 @@ def parse_management(payload: Buffer) -> tuple[tuple[int, Header], ...]:
     mad = MAD.parse(payload)
     headers: list[tuple[int, Header]] = [(0, mad)]
     start = MAD.size
-    for kind in _kinds(mad):
+    for kind in following(mad.mgmt_class, mad.attribute_id):
         if start + kind.size > len(payload):
             return tuple(headers)
         headers.append((start, kind.parse(payload, start)))
@@ -40,10 +40,11 @@ def parse_management(payload: Buffer) -> tuple[tuple[int, Header], ...]:
     return tuple(headers)
 
 
-def _kinds(mad: MAD) -> tuple[type[Header], ...]:
-    if mad.mgmt_class == CLASS_CM and mad.attribute_id in MESSAGES:
-        return (MESSAGES[mad.attribute_id],)
-    if mad.mgmt_class == CLASS_SA:
-        record = (PathRecord,) if mad.attribute_id == ATTRIBUTE_PATH_RECORD else ()
+def following(mgmt_class: int, attribute_id: int) -> tuple[type[Header], ...]:
+    """The headers that follow the common header of a MAD, as far as we read them."""
+    if mgmt_class == CLASS_CM and attribute_id in MESSAGES:
+        return (MESSAGES[attribute_id],)
+    if mgmt_class == CLASS_SA:
+        record = (PathRecord,) if attribute_id == ATTRIBUTE_PATH_RECORD else ()
         return (RMPP, SA, *record)
     return ()
