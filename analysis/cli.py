@@ -1,4 +1,4 @@
-"""The commands that judge and show: verify, analyze, report, figures, passes.
+"""The commands that judge and show: verify, analyze, report, figures, passes, decode.
 
 Exit status: 0 pass, 1 fail, 2 usage or unreadable input, 3 inconclusive.
 """
@@ -140,6 +140,69 @@ def figures(
         _refuse(f"{error.filename or target}: {error.strerror or error}")
     for file in written:
         sys.stdout.write(f"{file}\n")
+
+
+@app.command
+def decode(
+    path: Annotated[
+        Path,
+        Parameter(help="A pcap or pcapng file, - for standard input.", allow_leading_hyphen=True),
+    ],
+    /,
+    *,
+    tree: Annotated[bool, Parameter(name="-V", negative="", help="Every field.")] = False,
+    hex: Annotated[bool, Parameter(negative="", help="The bytes too.")] = False,  # noqa: A002
+    json: Annotated[bool, Parameter(negative="", help="A JSON object a line.")] = False,
+    fields: Annotated[
+        str, Parameter(help="Only these, with commas between: bth.psn,reth.va or tshark's names.")
+    ] = "",
+    filter: Annotated[  # noqa: A002 - what everyone calls it
+        str, Parameter(help="Only packets for which this holds: 'bth.opcode == RC_ACKNOWLEDGE'.")
+    ] = "",
+    count: Annotated[int | None, Parameter(name=["--count", "-c"], help="At most so many.")] = None,
+    write: Annotated[
+        Path | None, Parameter(name=["--write", "-w"], help="Write them to a pcapng file instead.")
+    ] = None,
+    stats: Annotated[bool, Parameter(negative="", help="Counts over the whole file.")] = False,
+    roce_port: Annotated[int, Parameter(help="UDP port of RoCEv2.")] = 4791,
+) -> None:
+    """Show packets: a line each, -V every field, --json, --fields, or --stats of all.
+
+    rocelab decode capture.pcapng | head
+
+    rocelab decode capture.pcapng --filter 'aeth and aeth.syndrome >= 0x60' -V
+
+    rocelab decode capture.pcapng --fields frame,bth.opcode,bth.psn > psn.tsv
+
+    rocelab decode capture.pcapng --filter 'bth.dest_qp == 0x11' -w one.pcapng
+    """
+    import captures  # noqa: PLC0415 - --help stays quick
+    from analysis.listing.run import ListingError, Options  # noqa: PLC0415
+    from analysis.listing.run import decode as show  # noqa: PLC0415
+
+    form = "json" if json else "tree" if tree else "line"
+    options = Options(
+        form=form,
+        hex=hex,
+        fields=tuple(name.strip() for name in fields.split(",") if name.strip()),
+        expression=filter,
+        write=write,
+        count=count,
+        stats=stats,
+        roce_port=roce_port,
+    )
+    try:
+        with captures.open(path) as capture:
+            show(capture, options, sys.stdout)
+            sys.stdout.flush()
+            for damage in capture.seen_damage:
+                sys.stderr.write(f"rocelab: {path}: {damage}\n")
+    except (ListingError, captures.CaptureError) as error:
+        _refuse(str(error))
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        _refuse(f"{error.filename or path}: {error.strerror or error}")
 
 
 @app.command

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self
 from captures import pcap, pcapng
 from captures.model import CaptureError, Contents, Damage, Frame, Interface
 from captures.stream import Stream, open_stream
+from dissectors.udp import ROCE_PORT
 
 if TYPE_CHECKING:
     from dissectors.table import PacketTable
@@ -103,14 +104,20 @@ class Capture:
         """Interfaces in the order the file describes them; `Frame.interface` indexes this."""
         return tuple(self._seen.interfaces or self._whole().interfaces)
 
-    def table(self) -> PacketTable:
+    @property
+    def seen_damage(self) -> tuple[Damage, ...]:
+        """As `damage`, of what the latest reading came to: nothing is read for it."""
+        return tuple(self._seen.damage)
+
+    def table(self, roce_port: int = ROCE_PORT) -> PacketTable:
         """All packets as columns. The file must not be cut short while the table is in use."""
         # Imported here: an endpoint inside a bare guest reads runs without numpy.
         from dissectors.table import PacketTable  # noqa: PLC0415
 
-        return self._indexed() or PacketTable.from_frames(self.frames())
+        indexed = self._indexed(roce_port)
+        return PacketTable.from_frames(self.frames(), roce_port) if indexed is None else indexed
 
-    def _indexed(self) -> PacketTable | None:
+    def _indexed(self, roce_port: int) -> PacketTable | None:
         """The table of a large uncompressed pcap file, whose frames stay where they are."""
         path = Path(self.file)
         if self.file == "-" or not path.is_file() or path.stat().st_size < LARGE:
@@ -135,7 +142,7 @@ class Capture:
             "interface": np.zeros(count, np.uint32),
         }
         link_types = np.full(count, seen.interfaces[0].link_type, np.uint32)
-        return PacketTable.from_buffer(found.data, found.position, place, link_types)
+        return PacketTable.from_buffer(found.data, found.position, place, link_types, roce_port)
 
     def close(self) -> None:
         """Give standard input up unread; files are closed by each reading itself."""

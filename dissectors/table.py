@@ -214,6 +214,16 @@ class PacketTable:
         address = ipaddress.IPv6Address(bytes(self[column][row]))
         return str(address.ipv4_mapped or address)
 
+    def text(self, name: str, row: int) -> str:
+        """A value as text: numbers in decimal, addresses as such, "" where there is none."""
+        if name in ("src", "dst"):
+            return self._address(name, row)
+        field = FIELDS.get(name)
+        if field is not None and not self.has(field.header)[row]:
+            return ""
+        value = self[name][row]
+        return field.text(bytes(value)) if isinstance(field, Data) else str(value)
+
     def frame_bytes(self, row: int) -> bytes:
         """The captured bytes of a row's frame."""
         start = int(self._positions[row])

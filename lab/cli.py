@@ -129,6 +129,7 @@ def doctor(*, json: Json = False) -> None:
 
 
 ANALYSIS = {
+    "decode": "Show packets: a line each, -V every field, --json, --fields, or --stats of all.",
     "verify": "Are the negotiated PSNs the ones on the wire?",
     "analyze": "Run every pass and show what each concludes.",
     "report": "Write the HTML report of a run or capture.",

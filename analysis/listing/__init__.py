@@ -1,0 +1,1 @@
+"""Packets for people and for pipes: lines, trees, fields, selections, counts."""
