@@ -56,12 +56,14 @@ class Context:
     """Everything that is known of one capture before it is judged.
 
     `path` is what the user named, `folder` the run directory (None for a bare capture). `truths`
-    are the endpoint logs by name.
+    are the endpoint logs by name. `whole` has a row per frame; `table` a row per packet, as it left
+    its sender: they differ where a link was recorded at both its ends (analysis.vantage).
     """
 
     path: Path
     capture: AnyCapture
     table: PacketTable
+    whole: PacketTable
     streams: Sequence[Stream]
     dialogues: Sequence[Dialogue]
     statements: Sequence[Negotiated]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import captures
-from analysis import conversations, exchanges, passes, sequences
+from analysis import conversations, exchanges, passes, sequences, vantage
 from analysis.context import Context, KeyLog, SecondWitness
 from analysis.dialogue import Dialogue, Said
 from analysis.document import Results
@@ -111,7 +111,8 @@ def gather(inputs: Inputs) -> Context:
     capture: AnyCapture = (
         merge([inputs.capture, *inputs.more]) if inputs.more else captures.open(inputs.capture)
     )
-    table = capture.table()
+    whole = capture.table()
+    table = whole.select(vantage.leaving(whole))
     truths = _truths(inputs.truths)
     tcp = streams(table)
     key_log = _key_log(inputs, capture)
@@ -130,6 +131,7 @@ def gather(inputs: Inputs) -> Context:
         path=inputs.path,
         capture=capture,
         table=table,
+        whole=whole,
         streams=tcp,
         dialogues=dialogues,
         statements=statements,

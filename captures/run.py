@@ -14,7 +14,15 @@ from typing import Any, Literal, get_args
 
 SCHEMA = 1
 FILE = "run.json"
-EVIDENCE = ("scenario.toml", "capture.pcapng", "truth-*.jsonl", "keylog.txt", "log-*.jsonl")
+EVIDENCE = (
+    "scenario.toml",
+    "faults.toml",
+    "capture.pcapng",
+    "truth-*.jsonl",
+    "keylog.txt",
+    "log-*.jsonl",
+    "console-*.log",
+)
 """Files, as patterns, whose SHA-256 stands in `run.json`."""
 
 Status = Literal["complete", "failed", "interrupted"]

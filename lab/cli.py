@@ -33,7 +33,7 @@ app = App(
     version=_version,
 )
 Settings = Annotated[list[str] | None, Parameter(name="--set", negative="")]
-Backend = Literal["userspace"]
+Backend = Literal["userspace", "vm"]
 CaptureMethod = Literal["auto", "tcpdump", "scapy", "tap"]
 Kind = Literal["netns", "userns", "loopback"]
 Json = Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON document.")]
@@ -52,6 +52,8 @@ def run(
     capture: CaptureMethod = "auto",
     hosts: Kind | None = None,
     settings: Settings = None,
+    kernel: str | None = None,
+    faults: Path | None = None,
     out: Path | None = None,
     json: Json = False,
 ) -> int:
@@ -62,7 +64,7 @@ def run(
     scenario
         Name (see `rocelab scenarios`) or TOML file.
     backend
-        Whose transport: userspace is ours.
+        Whose transport: userspace is ours; vm is the kernel's, in two virtual machines.
     clients
         Clients at the same time, against one server.
     family
@@ -77,6 +79,10 @@ def run(
         Kind of hosts; without it the best that works here.
     settings
         One of the flow's own numbers, such as size=65536; may be given several times.
+    kernel
+        Of the virtual machines: a version such as 6.12 that was built, or the folder of an image.
+    faults
+        Fault plan, a TOML file: packets to lose, repeat, delay, reorder, damage or mark.
     out
         New or empty directory for the run; by default one under runs/.
     json
@@ -96,6 +102,8 @@ def run(
         seed=seed,
         capture=capture,
         hosts=hosts,
+        kernel=kernel,
+        faults=faults,
         out=out,
     )
 
@@ -126,6 +134,47 @@ def doctor(*, json: Json = False) -> None:
     from lab.terminal import doctor_report  # noqa: PLC0415
 
     doctor_report(report)
+
+
+vm = App(name="vm", help="Virtual machines with the kernel's own RDMA (Soft-RoCE).")
+app.command(vm)
+
+
+@vm.command
+def build(*, kernel: str | None = None, packages: Path | None = None) -> int:
+    """Fetch a kernel and packages with this machine's apt, and build the guests' image.
+
+    What was fetched is kept in the cache (~/.cache/rocelab): interrupted, it goes on from there.
+
+    Parameters
+    ----------
+    kernel
+        Version such as 6.12; without it the distribution's newest. With --packages: the file of a
+        linux-image package.
+    packages
+        Folder of the guest's packages (.deb), where there is no apt; nothing is fetched then.
+
+    """
+    from lab.guests import build_image  # noqa: PLC0415
+
+    return build_image(kernel, packages)
+
+
+@vm.command
+def shell(*, kernel: str | None = None, capture: Path | None = None) -> int:
+    """Open a shell in a guest, with a second guest on its wire (`telnet server`).
+
+    Parameters
+    ----------
+    kernel
+        A version that was built, such as 6.12, or the folder of an image.
+    capture
+        Write what passes between the two into this pcapng file.
+
+    """
+    from lab.guests import open_shell  # noqa: PLC0415
+
+    return open_shell(kernel, capture)
 
 
 ANALYSIS = {

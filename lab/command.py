@@ -14,6 +14,8 @@ from lab.hosts.model import HostsError
 from lab.runner.options import Options
 from lab.runner.run import RunnerError, execute
 from lab.scenario import ScenarioError, load
+from lab.wire.plan import PlanError
+from lab.wire.plan import load as load_plan
 
 FAIL, USAGE, INTERRUPTED = 1, 2, 130
 
@@ -34,8 +36,10 @@ def run_scenario(
         scenario = load(name).with_arguments(settings)
         defaults = replace(scenario.defaults, **overrides)
         defaults.check("options")
+        if options.get("faults"):
+            load_plan(options["faults"])
         directory = execute(Options(scenario, defaults, **options), progress)
-    except (ScenarioError, HostsError, RunnerError) as error:
+    except (ScenarioError, HostsError, RunnerError, PlanError) as error:
         progress("")
         sys.stderr.write(f"rocelab: {error}\n")
         return USAGE

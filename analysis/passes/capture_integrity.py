@@ -19,18 +19,23 @@ from ipaddress import ip_address
 
 import numpy as np
 
+from analysis import vantage
 from analysis.context import Context
 from analysis.finding import Finding, PassResult, Severity, Verdict
 from analysis.merge import MergedCapture
 from captures.run import edited
+from dissectors.bth import BTH
 from dissectors.damage import DamageCode
 from dissectors.decode import V4_MAPPED
 from dissectors.ethernet import Ethernet
+from dissectors.icrc import ICRC_BAD
 from dissectors.ip import IPv4, IPv6
+from dissectors.table import PacketTable
 from dissectors.tcp import TCP
 from dissectors.udp import UDP
 
 NEIGHBOURS = (TCP, UDP, IPv4, IPv6, Ethernet)
+
 COUNTERS = (("sent_pkts", "src"), ("rcvd_pkts", "dst"))
 
 
@@ -141,7 +146,7 @@ def count_agrees(context: Context) -> Iterator[Finding]:
     if context.run is None:
         return
     received, dropped = (context.run.capture.get(key) for key in ("received", "dropped"))
-    held = len(context.table)
+    held = len(context.whole)
     lost = dropped if isinstance(dropped, int) else 0
     if isinstance(received, int) and not received - lost <= held <= received:
         yield Finding(
@@ -153,9 +158,15 @@ def count_agrees(context: Context) -> Iterator[Finding]:
 
 
 def counters_agree(context: Context) -> Iterator[Finding]:
-    """`counters-disagree`: a device sent or received another number of RoCE packets."""
+    """`counters-disagree`: a device sent or received another number of RoCE packets.
+
+    Of those that arrived damaged (wrong ICRC) some devices count all as received, others none.
+    """
     if context.run is None:
         return
+    arrived = context.whole.select(vantage.arriving(context.whole))
+    undamaged = arrived.select(arrived["icrc_status"] != ICRC_BAD)
+    views = {"sent_pkts": (context.table,), "rcvd_pkts": (arrived, undamaged)}
     for name, truth in context.truths.items():
         host = name.removeprefix("truth-").removesuffix(".jsonl")
         known = context.run.hosts.get(host)
@@ -167,16 +178,16 @@ def counters_agree(context: Context) -> Iterator[Finding]:
             continue
         for counter, side in COUNTERS:
             counted = sum(n for said in counters if isinstance(n := said.get(counter), int))
-            seen = _packets(context, side, ip)
-            if counted != seen:
+            seen = [_packets(table, side, ip) for table in views[counter]]
+            if counted not in seen:
                 yield Finding(
                     "counters-disagree",
                     Severity.ERROR,
-                    f"{host}: its devices counted {counter} {counted}, the capture holds {seen}",
+                    f"{host}: its devices counted {counter} {counted}, the capture holds {seen[0]}",
                 )
 
 
-def _packets(context: Context, side: str, ip: str) -> int:
+def _packets(table: PacketTable, side: str, ip: str) -> int:
     """RoCE packets whose `side` (src or dst) is `ip`."""
     try:
         address = ip_address(ip)
@@ -184,7 +195,7 @@ def _packets(context: Context, side: str, ip: str) -> int:
         return 0
     packed = address.packed if address.version == 6 else V4_MAPPED + address.packed
     wanted = np.frombuffer(packed, np.uint64)
-    column = np.ascontiguousarray(context.table[side][context.roce])
+    column = np.ascontiguousarray(table[side][table.has(BTH)])
     return int((column.view(np.uint64).reshape(-1, 2) == wanted).all(axis=1).sum())
 
 

@@ -139,10 +139,10 @@ class End:
         """
         length += GRH if self.ah is not None else 0
         wr_id = next(self._ids)
-        sges = [self.sge(self.layout.incoming, length)] if length else []
         self._posted[wr_id] = RECEIVE, length
         self._receives.append(wr_id)
-        self.receives.post_recv(self.verbs.RecvWR(wr_id=wr_id, num_sge=len(sges), sg=sges))
+        sge = self.sge(self.layout.incoming, length)
+        self.receives.post_recv(self.verbs.RecvWR(wr_id=wr_id, num_sge=1, sg=[sge]))
 
     def receive(self, *statuses: str) -> Any:
         """The completion of the oldest receive not yet waited for."""

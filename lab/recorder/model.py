@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-Method = Literal["tcpdump", "scapy", "tap"]
+Method = Literal["tcpdump", "scapy", "tap", "relay"]
 
 
 class RecorderError(Exception):

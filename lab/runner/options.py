@@ -9,7 +9,7 @@ from typing import Any, Literal
 from lab.hosts.model import Kind
 from lab.scenario import Defaults, Scenario
 
-Backend = Literal["userspace"]
+Backend = Literal["userspace", "vm"]
 CaptureMethod = Literal["auto", "tcpdump", "scapy", "tap"]
 
 
@@ -18,7 +18,8 @@ class Options:
     """All a run depends on. `mtu` is the path MTU, bytes; no `seed`: PSNs from the CSPRNG.
 
     `hosts` None and `capture` "auto" choose the best there is; `out` None is a new directory
-    under `runs`.
+    under `runs`. `kernel` is that of the virtual machines (lab.hosts.vm.image.find); `faults` is a
+    fault plan (lab.wire.plan), checked.
     """
 
     scenario: Scenario
@@ -28,6 +29,8 @@ class Options:
     capture: CaptureMethod = "auto"
     hosts: Kind | None = None
     out: Path | None = None
+    kernel: str | None = None
+    faults: Path | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """For run.json."""
@@ -39,4 +42,6 @@ class Options:
             "capture": self.capture,
             "hosts": self.hosts or "auto",
             "arguments": dict(self.scenario.arguments),
+            "kernel": self.kernel,
+            "faults": str(self.faults) if self.faults else None,
         }

@@ -23,11 +23,13 @@ from typing import Any
 from captures.convert import to_pcapng
 from captures.model import CaptureError
 from captures.run import Run, Status, evidence, save
-from lab.hosts.choose import choose, link_mtu
-from lab.hosts.model import Hosts
+from lab.hosts.launch import launch
+from lab.hosts.model import Hosts, HostsError
 from lab.recorder.choose import BEST_FIRST, record
+from lab.recorder.link import LinkRecorder
 from lab.recorder.model import Counts, Recorder, RecorderError
 from lab.recorder.tap import TapRecorder
+from lab.runner.backends import Setting, make
 from lab.runner.certificates import NAMES, Certificate, issue
 from lab.runner.ends import Ends
 from lab.runner.memory import MemoryFiles
@@ -75,26 +77,42 @@ def execute(options: Options, progress: Progress) -> Path:
     Call it from the main thread: everything started dies with it. HostsError or RunnerError
     where it cannot begin; a run that fails or is interrupted says so in its run.json.
     """
-    progress("making hosts")
-    path_mtu, family = options.defaults.mtu, options.defaults.family
-    hosts = choose(options.hosts, mtu=link_mtu(path_mtu))
-    with contextlib.closing(hosts):
-        addresses = {host.name: host.address(family) for host in (hosts.server, hosts.client)}
-        state = _new_directory(options)
-        state.addresses = addresses
-        state.hosts = {"kind": hosts.kind, "why": hosts.why}
-        for host in (hosts.server, hosts.client):
-            state.hosts[host.name] = {"ip": addresses[host.name], "interface": host.interface}
-        with _interruptions() as ignore_interruptions:
-            try:
-                _recorded(state, hosts, progress, ignore_interruptions)
-            except KeyboardInterrupt:
-                state.status, state.reason = "interrupted", "interrupted by a signal"
-            except RecorderError as error:
-                state.fail(f"nothing can be recorded: {error}")
-            ignore_interruptions()
-            _save(state)
+    state = _new_directory(options)
+    with _interruptions() as ignore_interruptions:
+        try:
+            progress("making hosts")
+            setting = make(options, state.directory, progress)
+            with contextlib.closing(setting.hosts):
+                _describe(state, setting)
+                _recorded(state, setting, progress, ignore_interruptions)
+        except HostsError:
+            _forget(state.directory)
+            raise
+        except KeyboardInterrupt:
+            state.status, state.reason = "interrupted", "interrupted by a signal"
+        except RecorderError as error:
+            state.fail(f"nothing can be recorded: {error}")
+        ignore_interruptions()
+        _save(state)
     return state.directory
+
+
+def _describe(state: Progressing, setting: Setting) -> None:
+    hosts, family = setting.hosts, state.options.defaults.family
+    state.addresses = {host.name: host.address(family) for host in (hosts.server, hosts.client)}
+    state.hosts = {"kind": hosts.kind, "why": hosts.why}
+    for host in (hosts.server, hosts.client):
+        state.hosts[host.name] = {
+            "ip": state.addresses[host.name],
+            "interface": host.interface,
+            "provider": setting.providers[host.name],
+        }
+
+
+def _forget(directory: Path) -> None:
+    """Leave nothing of a run that could not begin, unless there are logs that tell why."""
+    if {path.name for path in directory.iterdir()} <= {"scenario.toml", "faults.toml"}:
+        shutil.rmtree(directory)
 
 
 def _new_directory(options: Options) -> Progressing:
@@ -110,6 +128,8 @@ def _new_directory(options: Options) -> Progressing:
                 "name another with --out"
             )
         shutil.copyfile(options.scenario.file, directory / "scenario.toml")
+        if options.faults:
+            shutil.copyfile(options.faults, directory / "faults.toml")
     except OSError as error:
         raise RunnerError(f"{directory}: cannot be written: {error.strerror}") from None
     return Progressing(directory.resolve(), options, identity, started_ns)
@@ -145,16 +165,16 @@ def _interruptions() -> Iterator[Callable[[], None]]:
 
 def _recorded(
     state: Progressing,
-    hosts: Hosts,
+    setting: Setting,
     progress: Progress,
     ignore_interruptions: Callable[[], None],
 ) -> None:
     """Record while the ends talk; turn what was recorded into capture.pcapng, whatever happens."""
     progress("starting the capture")
-    recorder = _recorder(state, hosts)
+    recorder = _recorder(state, setting)
     counts: Counts | None = None
     try:
-        _converse(state, hosts, recorder, progress)
+        _converse(state, setting, recorder, progress)
     finally:
         ignore_interruptions()
         progress("finishing the capture")
@@ -164,11 +184,16 @@ def _recorded(
             state.fail(f"the capture is incomplete: {error}")
         finally:
             recorder.kill()
-        _write_capture(state, hosts, recorder, counts)
+        _write_capture(state, setting.hosts, recorder, counts)
 
 
-def _recorder(state: Progressing, hosts: Hosts) -> Recorder:
-    options = state.options
+def _recorder(state: Progressing, setting: Setting) -> Recorder:
+    options, hosts = state.options, setting.hosts
+    if setting.wires is not None:
+        start = functools.partial(launch, start_new_session=True)
+        path = state.directory / "capture.partial.pcapng"
+        truth = state.directory / "truth-client.jsonl"
+        return LinkRecorder(start, setting.wires, path, plan=options.faults, truth=truth)
     interface = hosts.server.interface
     expression = LOOPBACK_FILTER.format(**state.addresses) if hosts.kind == "loopback" else ""
     programs = [p for p in BEST_FIRST if options.capture in {"auto", p}]
@@ -190,7 +215,7 @@ def _recorder(state: Progressing, hosts: Hosts) -> Recorder:
 
 def _converse(
     state: Progressing,
-    hosts: Hosts,
+    setting: Setting,
     recorder: Recorder,
     progress: Progress,
 ) -> None:
@@ -206,8 +231,9 @@ def _converse(
         def begin(role: str) -> None:
             with MemoryFiles() as files:
                 config = _config(state, role, recorder, certificates[role], files)
+                config["backend"] = setting.providers[role]
                 path = files.add("config", json.dumps(config).encode())
-                process = hosts.start(
+                process = setting.hosts.start(
                     role,
                     [sys.executable, "-m", "lab.endpoint", "--config", path],
                     pass_fds=files.fds,
@@ -268,7 +294,6 @@ def _config(
         "scenario": options.scenario.name,
         "flow": options.scenario.flow,
         "arguments": dict(options.scenario.arguments),
-        "backend": options.backend,
         "clients": options.defaults.clients,
         "path_mtu": options.defaults.mtu,
         "seed": options.seed,
