@@ -29,7 +29,9 @@ TIMEOUT = 120
 """Seconds tshark may take for one question."""
 GRACE = 5
 EXCHANGE_LIMIT = 24
-"""Frames of a TLS stream that are decrypted: parameters are exchanged at its start."""
+"""Frames of a TLS stream that are always decrypted: parameters are exchanged at its start."""
+EXCHANGE_BUDGET = 1200
+"""Frames decrypted of all streams together beyond that."""
 
 
 class NoWitness(Exception):  # noqa: N818 (an absence, not an error)
@@ -75,8 +77,9 @@ class Evidence:
         A stream that the key log does not decrypt has an empty list. Raises NoWitness.
         """
         ports = sorted({stream.server[1] for stream in streams})
+        limit = max(EXCHANGE_LIMIT, EXCHANGE_BUDGET // max(1, len(streams)))
         packets = self._ask(
-            frames=[frame for stream in streams for frame in opening(stream)],
+            frames=[frame for stream in streams for frame in opening(stream, limit)],
             key_log=key_log,
             display_filter="tls.app_data",
             decode_as={
@@ -150,9 +153,9 @@ class Evidence:
                 )
 
 
-def opening(stream: Stream) -> list[int]:
-    """The first EXCHANGE_LIMIT frames that carry bytes of a stream."""
-    return sorted({*stream.from_client.frames, *stream.from_server.frames})[:EXCHANGE_LIMIT]
+def opening(stream: Stream, limit: int) -> list[int]:
+    """The first `limit` frames that carry bytes of a stream."""
+    return sorted({*stream.from_client.frames, *stream.from_server.frames})[:limit]
 
 
 def _run(path: Path, display_filter: str, decode_as: dict[str, str]) -> list[Any]:
