@@ -42,11 +42,13 @@ class SecondWitness:
     """What tshark answered.
 
     `decrypted` are the TLS streams it could read, by number; `undecrypted` says of the others why
-    not. `bth` is what it read in BTH, by frame; `absent` says why it could not be asked at all.
+    not. `asked` are the frames it was to read BTH of, `bth` what it read there; `absent` says why
+    it could not be asked at all.
     """
 
     decrypted: frozenset[int] = frozenset()
     undecrypted: Mapping[int, str] = field(default_factory=dict)
+    asked: frozenset[int] = frozenset()
     bth: Mapping[int, SeenBTH] = field(default_factory=dict)
     absent: str = ""
 

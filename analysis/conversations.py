@@ -162,6 +162,8 @@ def _address_ids(source: NDArray[Any], target: NDArray[Any]) -> tuple[Ints, Ints
 
 def _pair_negotiated(draft: Draft, groups: Sequence[tuple[Negotiated, ...]], table: Any) -> None:
     """Pair the flows that `groups` tell of; a later group of the same flow takes over in time."""
+    if not groups:
+        return
     flows: defaultdict[tuple[str | None, str | None, int | None], list[int]] = defaultdict(list)
     for number in range(len(draft.source)):
         key = draft.addresses[draft.source[number]], draft.addresses[draft.target[number]]

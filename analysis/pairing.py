@@ -178,9 +178,8 @@ def _only_candidates(draft: Draft, pieces: Pieces, free: Mask, partner: Ints) ->
     """Give a piece without partner the one flow left between its hosts; the pieces so paired."""
     settled = set(partner[partner >= 0].tolist()) | set(pieces.flow[partner >= 0].tolist())
     left: defaultdict[tuple[int, int, int], list[int]] = defaultdict(list)
-    for flow in np.unique(draft.flow[free]).tolist():
-        if flow not in settled:
-            left[draft.source[flow], draft.target[flow], draft.transport[flow]].append(flow)
+    for flow in set(draft.flow[free].tolist()) - settled:
+        left[draft.source[flow], draft.target[flow], draft.transport[flow]].append(flow)
     lonely = set()
     for piece in np.flatnonzero(partner < 0).tolist():
         flow = pieces.flow[piece]
@@ -197,12 +196,13 @@ def _lives(draft: Draft, pieces: Pieces, partner: Ints, lonely: set[int]) -> tup
 
     A life holds one piece of each direction, so a second piece of a direction begins the next.
     """
-    life = np.empty(len(partner), np.int64)
-    side = np.zeros(len(partner), np.int64)
+    life: list[int] = [0] * len(partner)
+    side: list[int] = [0] * len(partner)
     current: dict[tuple[int, int], tuple[int, set[int]]] = {}
-    for piece in np.argsort(pieces.first, kind="stable").tolist():
-        forward, backward = int(pieces.flow[piece]), int(partner[piece])
-        key = (min(forward, backward), max(forward, backward))
+    order = np.argsort(pieces.first, kind="stable")
+    ways = zip(order.tolist(), pieces.flow[order].tolist(), partner[order].tolist(), strict=True)
+    for piece, forward, backward in ways:
+        key = (forward, backward) if forward < backward else (backward, forward)
         number, directions = current.get(key, (-1, {forward}))
         if backward < 0 or forward in directions:
             how = "none" if backward < 0 else "addresses" if piece in lonely else "responses"
@@ -211,7 +211,7 @@ def _lives(draft: Draft, pieces: Pieces, partner: Ints, lonely: set[int]) -> tup
         directions.add(forward)
         life[piece] = number
         side[piece] = int(draft.pairs[number].forward != forward)
-    return life, side
+    return np.array(life, np.int64), np.array(side, np.int64)
 
 
 def _follow_neighbours(draft: Draft, free: Ints) -> None:

@@ -103,16 +103,6 @@ class Sequences:
         earlier[known] = serial.forward(ended, msn)
         return earlier
 
-    def began_earlier(self, table: Any, direction: int, earlier: int) -> str:
-        """What shows that `direction` had sent requests before its first captured one, or ""."""
-        at = int(self.first[direction])
-        opcode = BY_VALUE[int(table["bth_opcode"][self.rows[at]])]
-        if opcode is not None and not opcode.starts_message:
-            return f"that packet ({opcode.text}) is not the first of its message"
-        if earlier:
-            return f"the first acknowledgement counts {earlier} earlier messages"
-        return ""
-
 
 def lay_out(table: Any, conversations: Conversations) -> Sequences:
     """Lay out all requests and responses of `conversations`."""

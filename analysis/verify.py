@@ -203,7 +203,7 @@ def _dialogues(
     talk = [_dialogue(table, s, plain.get(s.number, ()) if s.is_tls else _in_clear(s)) for s in tcp]
     decrypted = frozenset(number for number, why in undecrypted.items() if not why)
     left = {number: why for number, why in undecrypted.items() if why}
-    return SecondWitness(decrypted, left, {}, absent), [d for d in talk if d.said]
+    return SecondWitness(decrypted, left, absent=absent), [d for d in talk if d.said]
 
 
 def _no_key(stream: Stream, key_log: KeyLog) -> str:
@@ -259,6 +259,6 @@ def _read_bth(
     first = laid_out.first[laid_out.first >= 0][:ASKED]
     frames = evidence.table["frame"][laid_out.rows[first]].tolist()
     try:
-        return replace(witness, bth=evidence.bth(frames))
+        return replace(witness, asked=frozenset(frames), bth=evidence.bth(frames))
     except NoWitness as error:
         return replace(witness, absent=str(error))

@@ -27,8 +27,12 @@ one direction matches.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
 
 from analysis.context import Context
 from analysis.conversations import SIDES, Connection
@@ -44,8 +48,8 @@ from analysis.finding import (
     worst,
 )
 from analysis.negotiated import Announced, Negotiated
-from analysis.pairing import Ints
 from dissectors import psn as serial
+from dissectors.opcode import BY_VALUE
 
 EXPECT = "expect"
 NEAR = 256
@@ -62,13 +66,19 @@ GRAVITY = {
     PsnVerdict.NOT_NEGOTIATED: Verdict.NOT_APPLICABLE,
 }
 WEIGHT = {Verdict.FAIL: Severity.ERROR, Verdict.INCONCLUSIVE: Severity.WARNING}
+COMES_TO = {
+    Severity.ERROR: Verdict.FAIL,
+    Severity.WARNING: Verdict.INCONCLUSIVE,
+    Severity.INFO: Verdict.NOT_APPLICABLE,
+}
+NOT_ASKED = "not asked: it takes a millisecond a packet, so it reads the first connections' only"
 
 
 @dataclass(frozen=True, slots=True)
 class Told:
     """What the statements about a connection say of one end: (statement, what it says of it)."""
 
-    said: tuple[tuple[Negotiated, Announced], ...]
+    said: tuple[tuple[Negotiated, Announced], ...] = ()
 
     def by(self, *witnesses: str) -> list[tuple[Negotiated, Announced]]:
         """What these kinds of witness say."""
@@ -84,14 +94,63 @@ class Told:
         return list(dict.fromkeys(value for value in found if value is not None))
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """The first request of a direction, and whether earlier ones are known to be missing."""
+NOTHING_TOLD = Told()
+
+
+class Seen(NamedTuple):
+    """The first request of a direction, what answers the direction, and what came before.
+
+    `earlier` counts the messages that the first acknowledgement says were completed before.
+    """
 
     psn: int | None = None
     frame: int | None = None
-    began_earlier: str = ""
+    opcode: int = 0
     answered: int = 0
+    earlier: int = 0
+
+    @property
+    def began_earlier(self) -> str:
+        """What shows that requests had been sent before the first captured one, or ""."""
+        opcode = BY_VALUE[self.opcode]
+        if opcode is not None and not opcode.starts_message:
+            return f"that packet ({opcode.text}) is not the first of its message"
+        if self.earlier:
+            return f"the first acknowledgement counts {self.earlier} earlier messages"
+        return ""
+
+
+@dataclass(frozen=True)
+class Case:
+    """All there is to judge by."""
+
+    context: Context
+
+    @cached_property
+    def seen(self) -> list[Seen]:
+        """By direction."""
+        sequences, table = self.context.sequences, self.context.table
+        answered = np.diff(sequences.answer_start).tolist()
+        earlier = sequences.earlier_messages(table).tolist()
+        there = np.flatnonzero(sequences.first >= 0)
+        rows = sequences.rows[sequences.first[there]]
+        columns = (table[name][rows].tolist() for name in ("bth_psn", "frame", "bth_opcode"))
+        first = dict(zip(there.tolist(), zip(*columns, strict=True), strict=True))
+        absent = (None, None, 0)
+        return [
+            Seen._make((*first.get(direction, absent), *rest))
+            for direction, rest in enumerate(zip(answered, earlier, strict=True))
+        ]
+
+    @cached_property
+    def owners(self) -> dict[int, list[tuple[int, str]]]:
+        """Which (connection, side) announced a PSN, by PSN."""
+        owners: dict[int, list[tuple[int, str]]] = {}
+        for connection in self.context.conversations.connections:
+            for side in SIDES if connection.negotiated else ():
+                for value in _told(connection, side).values[:1]:
+                    owners.setdefault(value, []).append((connection.number, side))
+        return owners
 
 
 def run(context: Context) -> PassResult:
@@ -99,14 +158,13 @@ def run(context: Context) -> PassResult:
     judgements: list[Judgement] = []
     findings: list[Finding] = []
     verdicts: list[Verdict] = []
-    owners = _owners(context)
-    earlier = context.sequences.earlier_messages(context.table)
+    case = Case(context)
     for connection in context.conversations.connections:
-        told = {side: _told(connection, side) for side in SIDES}
-        seen = {side: _seen(context, connection, side, earlier) for side in SIDES}
-        pair = [_judge(context, connection, side, told, seen) for side in SIDES]
+        seen = case.seen[2 * connection.number : 2 * connection.number + 2]
+        told = [_told(connection, side) for side in SIDES]
+        pair = _judge(context, connection, told, seen)
         judgements += pair
-        found, verdict = _conclude(connection, pair, told, seen, owners)
+        found, verdict = _conclude(case, connection, pair, told, seen)
         findings += found
         verdicts.append(verdict)
     # Who asks for certain queue pairs leaves the others out of the question.
@@ -131,6 +189,8 @@ def run(context: Context) -> PassResult:
 
 
 def _told(connection: Connection, side: str) -> Told:
+    if not connection.negotiated:
+        return NOTHING_TOLD
     end = connection.end(side)
     return Told(
         tuple(
@@ -139,23 +199,6 @@ def _told(connection: Connection, side: str) -> Told:
             for one in (said.a, said.b)
             if one.end == end
         )
-    )
-
-
-def _seen(context: Context, connection: Connection, side: str, earlier: Ints) -> Seen:
-    """The first request that end `side` sent."""
-    sequences, table = context.sequences, context.table
-    direction = 2 * connection.number + SIDES.index(side)
-    answers = slice(*sequences.answer_start[direction : direction + 2].tolist())
-    at = int(sequences.first[direction])
-    if at < 0:
-        return Seen(answered=answers.stop - answers.start)
-    row = int(sequences.rows[at])
-    return Seen(
-        int(table["bth_psn"][row]),
-        context.frame(row),
-        sequences.began_earlier(table, direction, int(earlier[direction])),
-        answers.stop - answers.start,
     )
 
 
@@ -196,26 +239,45 @@ def _difference(
 
 
 def _judge(
-    context: Context,
-    connection: Connection,
-    side: str,
-    told: Mapping[str, Told],
-    seen: Mapping[str, Seen],
-) -> Judgement:
-    other = SIDES[1 - SIDES.index(side)]
-    values = told[side].values
-    verdict, sentence = compare(values, told[other].values, seen[side], seen[other])
-    announced = values[0] if values else None
-    return Judgement(
-        connection=connection.number,
-        sender=side,
-        announced=announced,
-        first=seen[side].psn,
-        frame=seen[side].frame,
-        verdict=verdict,
-        sentence=sentence,
-        witnesses=_witnesses(context, connection, told[side], seen[side], announced),
-    )
+    context: Context, connection: Connection, told: Sequence[Told], seen: Sequence[Seen]
+) -> list[Judgement]:
+    """Both directions of a connection."""
+    values = [one.values if one.said else [] for one in told]
+    absent = None if connection.negotiated else _tls_absent(context, connection)
+    judgements = []
+    for number, side in enumerate(SIDES):
+        verdict, sentence = compare(
+            values[number], values[1 - number], seen[number], seen[1 - number]
+        )
+        announced = values[number][0] if values[number] else None
+        if absent is not None:
+            witnesses = _untold(context, seen[number], absent)
+        else:
+            witnesses = _witnesses(context, connection, told[number], seen[number], announced)
+        judgements.append(
+            Judgement(
+                connection=connection.number,
+                sender=side,
+                announced=announced,
+                first=seen[number].psn,
+                frame=seen[number].frame,
+                verdict=verdict,
+                sentence=sentence,
+                witnesses=witnesses,
+            )
+        )
+    return judgements
+
+
+NO_LOG = Answer(Status.MISSING, detail="no endpoint log")
+NO_REQUEST = Answer(Status.MISSING, detail="no request in this direction")
+
+
+def _untold(context: Context, seen: Seen, no_tls: Answer) -> dict[str, Answer]:
+    """The answers where nobody told anything: what the wire says."""
+    bth = NO_REQUEST if seen.psn is None else Answer(Status.AGREES, seen.psn, seen.frame)
+    tshark = _tshark(context, seen, None)
+    return {"endpoint_log": NO_LOG, "tls": no_tls, "bth": bth, "tshark": tshark}
 
 
 def _witnesses(
@@ -223,27 +285,20 @@ def _witnesses(
 ) -> dict[str, Answer]:
     """Each witness's answer, announcements compared with the wire, the wire with them."""
     wire = announced if seen.psn is None else seen.psn
+    logged, inside_tls = told.by("endpoint_log"), told.by("tls")
     answers = {
-        "endpoint_log": _announcement(told.by("endpoint_log"), wire, "no endpoint log"),
-        "tls": _announcement(told.by("tls"), wire, ""),
-        "bth": _reading(seen.psn, seen.frame, announced, "no request in this direction"),
+        "endpoint_log": _announcement(logged, wire) if logged else NO_LOG,
+        "tls": _announcement(inside_tls, wire) if inside_tls else _tls_absent(context, connection),
+        "bth": _reading(seen.psn, seen.frame, announced),
         "tshark": _tshark(context, seen, announced),
     }
-    if not told.by("tls"):
-        answers["tls"] = _tls_absent(context, connection)
-    if clear := told.by("clear"):
-        answers["clear"] = _announcement(clear, wire, "")
-    if expected := told.by("expect"):
-        answers["expect"] = _announcement(expected, wire, "")
+    for kind in ("clear", "expect"):
+        if said := told.by(kind):
+            answers[kind] = _announcement(said, wire)
     return answers
 
 
-def _announcement(
-    said: Iterable[tuple[Negotiated, Announced]], wire: int | None, absent: str
-) -> Answer:
-    found = [(s, a) for s, a in said]
-    if not found:
-        return Answer(Status.MISSING, detail=absent)
+def _announcement(found: Sequence[tuple[Negotiated, Announced]], wire: int | None) -> Answer:
     values = {a.sq_psn for _, a in found} | {copy for _, a in found for copy in a.copies}
     statement, one = next(((s, a) for s, a in found if a.sq_psn != wire), found[0])
     agrees = values == {wire}
@@ -252,21 +307,21 @@ def _announcement(
     )
 
 
-def _reading(value: int | None, frame: int | None, announced: int | None, absent: str) -> Answer:
+def _reading(value: int | None, frame: int | None, announced: int | None) -> Answer:
     if value is None:
-        return Answer(Status.MISSING, detail=absent)
+        return NO_REQUEST
     agrees = announced is None or value == announced
     return Answer(Status.AGREES if agrees else Status.DISAGREES, value, frame)
 
 
 def _tshark(context: Context, seen: Seen, announced: int | None) -> Answer:
     if seen.frame is None:
-        return Answer(Status.MISSING, detail="no request in this direction")
+        return NO_REQUEST
     read = context.witness.bth.get(seen.frame)
     if read is not None:
-        return _reading(read.psn, seen.frame, announced, "")
-    if context.witness.absent:
-        return Answer(Status.MISSING, detail=context.witness.absent)
+        return _reading(read.psn, seen.frame, announced)
+    if seen.frame not in context.witness.asked:
+        return Answer(Status.MISSING, detail=context.witness.absent or NOT_ASKED)
     return Answer(Status.FAILED, frame=seen.frame, detail="tshark sees no BTH in this frame")
 
 
@@ -284,62 +339,37 @@ def _tls_absent(context: Context, connection: Connection) -> Answer:
     return Answer(Status.MISSING, detail="no TLS exchange of this connection in the capture")
 
 
-Owners = Mapping[int, Sequence[tuple[int, str]]]
-
-
-def _owners(context: Context) -> Owners:
-    """Which (connection, side) announced a PSN, by PSN."""
-    owners: dict[int, list[tuple[int, str]]] = {}
-    for connection in context.conversations.connections:
-        for side in SIDES:
-            for value in _told(connection, side).values[:1]:
-                owners.setdefault(value, []).append((connection.number, side))
-    return owners
-
-
 def _conclude(
+    case: Case,
     connection: Connection,
     pair: Sequence[Judgement],
-    told: Mapping[str, Told],
-    seen: Mapping[str, Seen],
-    owners: Owners,
+    told: Sequence[Told],
+    seen: Sequence[Seen],
 ) -> tuple[list[Finding], Verdict]:
     """Findings about one connection and what they come to."""
     findings = []
     verdicts = []
-    for judgement in pair:
+    for number, judgement in enumerate(pair):
+        found = _doubts(connection, judgement)
         if judgement.verdict is PsnVerdict.MISSING:
-            finding = _missing(judgement, pair, seen[judgement.sender])
-        elif judgement.verdict in (PsnVerdict.MATCH, PsnVerdict.NOT_NEGOTIATED):
-            finding = None
-        else:
-            finding = _wrong(connection, judgement, told[judgement.sender], owners)
+            found.append(_missing(judgement, pair, seen[number]))
+        elif judgement.verdict not in (PsnVerdict.MATCH, PsnVerdict.NOT_NEGOTIATED):
+            found.append(_wrong(case, connection, judgement, told[number]))
         verdicts.append(GRAVITY[judgement.verdict])
-        if finding is not None:
-            findings.append(finding)
-            if finding.severity is Severity.WARNING:
-                verdicts.append(Verdict.INCONCLUSIVE)
-        findings += (doubts := _doubts(connection, judgement))
-        verdicts += [
-            Verdict.FAIL if doubt.severity is Severity.ERROR else Verdict.INCONCLUSIVE
-            for doubt in doubts
-        ]
+        verdicts += [COMES_TO[finding.severity] for finding in found]
+        findings += found
     return findings, worst(verdicts)
 
 
-def _wrong(connection: Connection, judgement: Judgement, told: Told, owners: Owners) -> Finding:
+def _wrong(case: Case, connection: Connection, judgement: Judgement, told: Told) -> Finding:
     sentence = f"from {connection.end(judgement.sender)}: {judgement.sentence}"
-    elsewhere = [
-        owner
-        for owner in owners.get(judgement.first if judgement.first is not None else -1, ())
-        if owner[0] != connection.number
-    ]
-    if elsewhere and judgement.verdict is PsnVerdict.MISMATCH:
-        number, side = elsewhere[0]
-        sentence += f"; end {side} of connection {number} announced that (logs exchanged?)"
     frames = [a.frame for _, a in told.said if a.frame is not None]
     if judgement.frame is not None:
         frames.append(judgement.frame)
+    if judgement.verdict is PsnVerdict.MISMATCH and judgement.first is not None:
+        owners = case.owners.get(judgement.first, ())
+        for number, side in [owner for owner in owners if owner[0] != connection.number][:1]:
+            sentence += f"; end {side} of connection {number} announced that (logs exchanged?)"
     severity = WEIGHT[GRAVITY[judgement.verdict]]
     code = f"psn-{judgement.verdict}"
     return Finding(code, severity, sentence, tuple(dict.fromkeys(frames)), connection.number)

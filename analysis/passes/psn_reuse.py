@@ -16,13 +16,12 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import poisson
+from scipy.special import pdtrc
 
 from analysis.context import Context
-from analysis.conversations import SIDES
 from analysis.finding import Finding, PassResult, Severity, Verdict
 from analysis.negotiated import End
 from dissectors import psn as serial
@@ -33,20 +32,22 @@ IMPROBABLE = 0.001
 LISTED = 20
 
 
-@dataclass(frozen=True, slots=True)
-class Start:
-    """Where a direction's PSNs start, how many it used, and the frame of its first request."""
+class Start(NamedTuple):
+    """Where a direction's PSNs start, how many it used, and the frame of its first request.
 
-    connection: int
-    ends: tuple[End, End]
+    `ends` are sender and receiver, as far as they are known.
+    """
+
+    frame: int
     psn: int
     used: int
-    frame: int
+    connection: int
+    ends: tuple[str | None, int | None, str | None, int | None]
 
 
 def run(context: Context) -> PassResult:
     """Compare the first request PSNs of all connections."""
-    starts = list(_starts(context))
+    starts = _starts(context)
     if len(starts) < 2:
         return PassResult(Verdict.NOT_APPLICABLE, "fewer than two starting PSNs")
     findings = [*_pairs(starts), *_repeated(starts)]
@@ -55,46 +56,51 @@ def run(context: Context) -> PassResult:
     return PassResult(Verdict.PASS, summary, tuple(findings))
 
 
-def _starts(context: Context) -> Iterator[Start]:
+def _starts(context: Context) -> list[Start]:
+    """The first request of every direction that has one."""
     sequences, table = context.sequences, context.table
     end = np.zeros(len(sequences.first), np.int64)
     np.maximum.at(
         end, sequences.direction, np.where(sequences.stray, 0, sequences.place + sequences.span)
     )
-    for connection in context.conversations.connections:
-        if connection.transport == DATAGRAM:
-            continue
-        ends = connection.a, connection.b
-        for number, _ in enumerate(SIDES):
-            direction = 2 * connection.number + number
-            at = int(sequences.first[direction])
-            if at >= 0:
-                row = int(sequences.rows[at])
-                yield Start(
-                    connection.number,
-                    (ends[number], ends[1 - number]),
-                    int(table["bth_psn"][row]),
-                    int(end[direction] - sequences.place[at]),
-                    context.frame(row),
-                )
+    there = np.flatnonzero(sequences.first >= 0)
+    at = sequences.first[there]
+    used = end[there] - sequences.place[at]
+    rows = sequences.rows[at]
+    columns = (there, table["frame"][rows], table["bth_psn"][rows], used)
+    starts = []
+    for direction, frame, psn, count in zip(*(c.tolist() for c in columns), strict=True):
+        connection = context.conversations.connections[direction // 2]
+        if connection.transport != DATAGRAM:
+            a, b = connection.a, connection.b
+            ends = (a.ip, a.qpn, b.ip, b.qpn) if direction % 2 == 0 else (b.ip, b.qpn, a.ip, a.qpn)
+            starts.append(Start(frame, psn, count, connection.number, ends))
+    return sorted(starts)
 
 
 def _pairs(starts: list[Start]) -> Iterator[Finding]:
     """Starts inside what the same two queue pairs had used before."""
-    earlier: defaultdict[tuple[End, End], list[Start]] = defaultdict(list)
-    for start in sorted(starts, key=lambda one: one.frame):
-        for before in earlier[start.ends][-LISTED:]:
-            if serial.forward(before.psn, start.psn) < before.used:
-                same = "the same PSN" if start.psn == before.psn else f"PSNs from {before.psn:#08x}"
-                yield Finding(
-                    "psn-pair-reused",
-                    Severity.WARNING,
-                    f"{start.ends[0]} starts at {start.psn:#08x}, and used {same} in connection "
-                    f"{before.connection} with the same peer: late packets of that one fit in",
-                    (before.frame, start.frame),
-                    start.connection,
-                )
-        earlier[start.ends].append(start)
+    lives: defaultdict[tuple[object, ...], list[Start]] = defaultdict(list)
+    for start in starts:
+        lives[start.ends].append(start)
+    for life in lives.values():
+        for number, start in enumerate(life):
+            for before in life[max(0, number - LISTED) : number]:
+                if serial.forward(before.psn, start.psn) < before.used:
+                    yield _reused(before, start)
+
+
+def _reused(before: Start, start: Start) -> Finding:
+    same = "the same PSN" if start.psn == before.psn else f"PSNs from {before.psn:#08x}"
+    ip, qpn, *_ = start.ends
+    return Finding(
+        "psn-pair-reused",
+        Severity.WARNING,
+        f"{End(ip, qpn)} starts at {start.psn:#08x}, and used {same} in connection "
+        f"{before.connection} with the same peer: late packets of that one fit in",
+        (before.frame, start.frame),
+        start.connection,
+    )
 
 
 def _repeated(starts: list[Start]) -> Iterator[Finding]:
@@ -102,7 +108,7 @@ def _repeated(starts: list[Start]) -> Iterator[Finding]:
     count = Counter(start.psn for start in starts)
     pairs = sum(n * (n - 1) // 2 for n in count.values())
     expected = len(starts) * (len(starts) - 1) / 2 / (1 << serial.BITS)
-    chance = float(poisson.sf(pairs - 1, expected))
+    chance = float(pdtrc(pairs - 1, expected)) if pairs else 1.0
     if pairs and chance < IMPROBABLE:
         psn, most = count.most_common(1)[0]
         frames = tuple(start.frame for start in starts if start.psn == psn)[:LISTED]
