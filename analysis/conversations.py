@@ -168,7 +168,7 @@ def _pair_negotiated(draft: Draft, groups: Sequence[tuple[Negotiated, ...]], tab
     for number in range(len(draft.source)):
         key = draft.addresses[draft.source[number]], draft.addresses[draft.target[number]]
         flows[*key, int(draft.queue_pair[number])].append(number)
-    frame, time_ns = table["frame"][draft.rows], table["time_ns"][draft.rows]
+    begins = _begins(groups, table["frame"][draft.rows], table["time_ns"][draft.rows])
     starts: list[tuple[int, int, int, int]] = []
     for number, group in enumerate(groups):
         a, b = group[0].ends
@@ -179,8 +179,9 @@ def _pair_negotiated(draft: Draft, groups: Sequence[tuple[Negotiated, ...]], tab
         forward, backward = (way[0] if way else -1 for way in ways)
         how = "cm" if all(said.source == "rdma-cm" for said in group) else "exchange"
         pair = draft.add(Pair(forward, backward, how, number))
-        begin = _begin(group, frame, time_ns)
-        starts += [(flow, begin, pair, side) for side, way in enumerate(ways) for flow in way]
+        starts += [
+            (flow, begins[number], pair, side) for side, way in enumerate(ways) for flow in way
+        ]
     if not starts:
         return
     told = np.array(sorted(starts), np.int64)
@@ -194,13 +195,14 @@ def _pair_negotiated(draft: Draft, groups: Sequence[tuple[Negotiated, ...]], tab
     draft.pair[mine], draft.side[mine] = taken[mine, 2], taken[mine, 3]
 
 
-def _begin(group: tuple[Negotiated, ...], frame: Ints, time_ns: Ints) -> int:
-    """The first packet that can belong to what `group` negotiated."""
-    frames = [said.frame for said in group if said.frame is not None]
-    if frames:
-        return int(np.searchsorted(frame, max(frames)))
-    times = [said.time_ns for said in group if said.time_ns is not None]
-    return int(np.searchsorted(time_ns, min(times))) if times else 0
+def _begins(groups: Sequence[tuple[Negotiated, ...]], frame: Any, time_ns: Any) -> list[int]:
+    """The first packet that can belong to what each of `groups` negotiated."""
+    frames = [max((s.frame for s in g if s.frame is not None), default=-1) for g in groups]
+    times = [min((s.time_ns for s in g if s.time_ns is not None), default=-1) for g in groups]
+    by_frame = np.searchsorted(frame.astype(np.int64), np.array(frames, np.int64))
+    by_time = np.searchsorted(time_ns, np.array(times, np.int64))
+    begins: list[int] = np.where(np.array(frames) >= 0, by_frame, by_time).tolist()
+    return begins
 
 
 def _pair_datagrams(draft: Draft) -> None:

@@ -6,13 +6,14 @@ Only what an exchange needs: the bytes each end sent, in order, each with the fr
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from analysis.addresses import address_pairs
 from dissectors.tcp import TCP
 
 STREAM_LIMIT = 1 << 20
@@ -179,7 +180,7 @@ def streams(table: Any) -> list[Stream]:
         *(f"tcp_{name}" for name in _Segment._fields),
     )
     columns = [table[name][rows].tolist() for name in names]
-    addresses = _addresses(table, rows)
+    addresses = address_pairs(table, rows)
     drafts: list[_Draft] = []
     current: dict[frozenset[tuple[str, int]], _Draft] = {}
     for row, (source, target), *values in zip(rows.tolist(), addresses, *columns, strict=True):
@@ -201,17 +202,6 @@ def streams(table: Any) -> list[Stream]:
         mine, other = draft.halves[side], draft.halves[1 - side]
         _take(mine, other, segment, length, (frame, payload))
     return [_finished(number, draft) for number, draft in enumerate(drafts)]
-
-
-def _addresses(table: Any, rows: Any) -> Iterator[tuple[str, str]]:
-    """Source and destination of each of `rows` as text; each pair is put in words once."""
-    known: dict[tuple[bytes, bytes], tuple[str, str]] = {}
-    sources, targets = (table[name][rows] for name in ("src", "dst"))
-    for row, source, target in zip(rows.tolist(), sources, targets, strict=True):
-        key = bytes(source), bytes(target)
-        if key not in known:
-            known[key] = table.source(row), table.destination(row)
-        yield known[key]
 
 
 def _take(

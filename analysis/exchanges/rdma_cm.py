@@ -8,10 +8,12 @@ of the end that asked. A REQ without REP (refused, lost, timed out) made no conn
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from analysis.addresses import address_pairs
 from analysis.negotiated import Announced, Convention, End, Negotiated
 from dissectors.bth import BTH
 from dissectors.cm import CM_REP, CM_REQ
@@ -29,49 +31,62 @@ QP1 = 1
 
 def read(table: Any) -> list[Negotiated]:
     """A statement for each REQ in `table` (a PacketTable) that a REP answers."""
-    asked: dict[tuple[str, str, int], tuple[int, Any]] = {}
+    asked: dict[tuple[str, str, int], Message] = {}
     answered: set[tuple[str, str, int]] = set()
     found = []
-    for row, request, message in _messages(table):
-        ends = table.source(row), table.destination(row)
-        if request:
-            key = *ends, message["local_comm_id"]
+    for message in _messages(table):
+        source, target = message.ends
+        if message.attribute == REQ:
+            key = source, target, message["local_comm_id"]
             if key not in asked or key in answered:  # not one that was sent again
-                asked[key] = row, message
+                asked[key] = message
                 answered.discard(key)
             continue
-        key = *ends[::-1], message["remote_comm_id"]
+        key = target, source, message["remote_comm_id"]
         if key in asked and key not in answered:
             answered.add(key)
-            found.append(_negotiated(table, asked[key], (row, message)))
+            found.append(_negotiated(asked[key], message))
     return found
 
 
-def _messages(table: Any) -> Iterator[tuple[int, bool, dict[str, int]]]:
-    """Every REQ (True) and REP: its table row and the fields that matter."""
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A REQ or REP: where it stands, who sent it to whom, and the fields that matter."""
+
+    attribute: int
+    frame: int
+    time_ns: int
+    ends: tuple[str, str]
+    fields: dict[str, int]
+
+    def __getitem__(self, name: str) -> int:
+        return self.fields[name]
+
+
+def _messages(table: Any) -> Iterator[Message]:
+    """Every REQ and REP, in capture order."""
     mads = table.has(BTH) & table.has(DETH) & (table["bth_dest_qp"] == QP1)
     mads &= (table["payload_length"] == SIZE) & (table["icrc_status"] != ICRC_BAD)
     mads &= table["captured_length"] >= table["payload_offset"] + SIZE
     rows = np.flatnonzero(mads)
-    offset = table["payload_offset"]
+    places = zip(rows.tolist(), table["payload_offset"][rows].tolist(), strict=True)
     raw = np.frombuffer(
-        b"".join(table.frame_bytes(r)[offset[r] : offset[r] + SIZE] for r in rows.tolist()),
-        np.uint8,
+        b"".join(table.frame_bytes(row)[at : at + SIZE] for row, at in places), np.uint8
     ).reshape(-1, SIZE)
-    is_cm = cut(raw, MAD.mgmt_class) == CLASS_CM
-    kind = cut(raw, MAD.attribute_id)
-    body = raw[:, MAD.size :]
+    kind = np.where(cut(raw, MAD.mgmt_class) == CLASS_CM, cut(raw, MAD.attribute_id), 0)
+    wanted = np.flatnonzero(np.isin(kind, list(FIELDS)))
+    body, rows = raw[wanted, MAD.size :], rows[wanted]
     columns = {
-        attribute: {field.name: cut(body, field).astype(np.int64) for field in fields}
+        attribute: [cut(body, field).tolist() for field in fields]
         for attribute, fields in FIELDS.items()
     }
-    for at in np.flatnonzero(is_cm & np.isin(kind, list(FIELDS))).tolist():
-        attribute = int(kind[at])
-        yield (
-            int(rows[at]),
-            attribute == REQ,
-            {name: int(column[at]) for name, column in columns[attribute].items()},
-        )
+    names = {attribute: [field.name for field in fields] for attribute, fields in FIELDS.items()}
+    frames, times = table["frame"][rows].tolist(), table["time_ns"][rows].tolist()
+    for at, ends in enumerate(address_pairs(table, rows)):
+        attribute = int(kind[wanted[at]])
+        values = [column[at] for column in columns[attribute]]
+        fields = dict(zip(names[attribute], values, strict=True))
+        yield Message(attribute, frames[at], times[at], ends, fields)
 
 
 FIELDS: dict[int, tuple[Field, ...]] = {
@@ -80,22 +95,17 @@ FIELDS: dict[int, tuple[Field, ...]] = {
 }
 
 
-def _negotiated(
-    table: Any, asked: tuple[int, dict[str, int]], answer: tuple[int, dict[str, int]]
-) -> Negotiated:
-    (req_row, req), (rep_row, rep) = asked, answer
+def _negotiated(req: Message, rep: Message) -> Negotiated:
     code = req["path_mtu"]
     mtu = 128 << code if 1 <= code <= 5 else None
-    req_frame, rep_frame = int(table["frame"][req_row]), int(table["frame"][rep_row])
-    a = End(table.source(req_row), req["local_qpn"])
-    b = End(table.source(rep_row), rep["local_qpn"])
+    a, b = End(req.ends[0], req["local_qpn"]), End(rep.ends[0], rep["local_qpn"])
     return Negotiated(
         source=SOURCE,
         witness="clear",
-        observer=f"CM REQ in frame {req_frame}, REP in frame {rep_frame}",
-        a=Announced(a, rep["starting_psn"], rep_frame, (rep["starting_psn"],), mtu),
-        b=Announced(b, req["starting_psn"], req_frame, (req["starting_psn"],), mtu),
+        observer=f"CM REQ in frame {req.frame}, REP in frame {rep.frame}",
+        a=Announced(a, rep["starting_psn"], rep.frame, (rep["starting_psn"],), mtu),
+        b=Announced(b, req["starting_psn"], req.frame, (req["starting_psn"],), mtu),
         convention=Convention.RECEIVER_CHOOSES,
-        frame=rep_frame,
-        time_ns=int(table["time_ns"][rep_row]),
+        frame=rep.frame,
+        time_ns=rep.time_ns,
     )
