@@ -14,6 +14,7 @@ not complete (`run-not-complete`), or packets are missing (`file-damaged`, `pack
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from ipaddress import ip_address
 
@@ -25,16 +26,11 @@ from analysis.finding import Finding, PassResult, Severity, Verdict
 from analysis.merge import MergedCapture
 from captures.run import edited
 from dissectors.bth import BTH
+from dissectors.census import hierarchy
 from dissectors.damage import DamageCode
 from dissectors.decode import V4_MAPPED
-from dissectors.ethernet import Ethernet
 from dissectors.icrc import ICRC_BAD
-from dissectors.ip import IPv4, IPv6
 from dissectors.table import PacketTable
-from dissectors.tcp import TCP
-from dissectors.udp import UDP
-
-NEIGHBOURS = (TCP, UDP, IPv4, IPv6, Ethernet)
 
 COUNTERS = (("sent_pkts", "src"), ("rcvd_pkts", "dst"))
 
@@ -59,17 +55,10 @@ def holds_roce(context: Context) -> Iterator[Finding]:
     """`no-roce`: nothing to judge; the message says what there is."""
     if context.roce.any():
         return
-    table = context.table
-    left = np.ones(len(table), bool)
-    seen = []
-    for kind in NEIGHBOURS:
-        mine = left & table.has(kind)
-        left &= ~mine
-        if mine.any():
-            seen.append(f"{int(mine.sum())} {kind.__name__}")
-    if left.any():
-        seen.append(f"{int(left.sum())} other")
-    held = ", ".join(seen) or "nothing"
+    innermost: Counter[str] = Counter()
+    for path, count in hierarchy(context.table).items():
+        innermost[path[-1]] += count
+    held = ", ".join(f"{count} {name}" for name, count in innermost.most_common()) or "nothing"
     yield Finding(
         "no-roce",
         Severity.WARNING,

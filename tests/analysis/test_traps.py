@@ -205,7 +205,7 @@ def test_a_capture_of_something_else(tmp_path):
     results = verify(scene.write(tmp_path / "dns.pcapng"))
     assert results.verdict is Verdict.INCONCLUSIVE
     (finding,) = (f for f in results.findings if f.code == "no-roce")
-    assert "1 UDP" in finding.message
+    assert "1 DNS" in finding.message
 
 
 def test_an_empty_capture(tmp_path):

@@ -1,0 +1,123 @@
+"""How many packets of a table follow each protocol path, and bear marks of congestion.
+
+Packets that agree in what a path is made of are counted together and one of them is named; the
+few whose headers do not tell all (tunnels, management) are named one by one.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+
+from dissectors.bth import BTH
+from dissectors.deth import DETH
+from dissectors.erf import ERF
+from dissectors.ethernet import SMALLEST_ETHERTYPE, Ethernet
+from dissectors.grh import GRH
+from dissectors.hierarchy import FPDU, LEAVES, MPA, TLS, Path, content, path
+from dissectors.ip import IPv4, IPv6
+from dissectors.rules import HEADERS, Array
+from dissectors.table import PacketTable
+from dissectors.tcp import TCP
+
+CONTENTS: tuple[Path, ...] = ((), TLS, MPA, FPDU)
+BEGINNING = 16
+"""Bytes of a TCP payload that tell what it is."""
+LLC = 0xFE
+
+
+def hierarchy(table: PacketTable) -> dict[Path, int]:
+    """Path (see `dissectors.hierarchy`) -> packets, in order of the paths."""
+    found: Counter[Path] = Counter()
+    plain = _plain(table)
+    for row in np.flatnonzero(~plain).tolist():
+        found[path(table.packet(row))] += 1
+    rows = np.flatnonzero(plain)
+    masks = np.unique(table["headers"])
+    key = np.searchsorted(masks, table["headers"]).astype(np.uint64) << np.uint64(32)
+    key |= _detail(table)
+    key = key[rows]
+    for value, count in zip(*np.unique(key, return_counts=True), strict=True):
+        row = int(rows[np.argmax(key == value)])
+        kept = CONTENTS[int(value) >> 16 & 0xFF]
+        named = path(table.packet(row))
+        found[named + FPDU if kept == FPDU else named] += int(count)
+    return dict(sorted(found.items()))
+
+
+def marks(table: PacketTable) -> dict[str, int]:
+    """Packets that bear a mark of congestion, by its name; marks that none bears are left out."""
+    ecn = {kind: table[kind.ecn.column] for kind in (IPv4, IPv6)}
+    counted = {
+        "ECN CE": sum(int(((column == 3) & table.has(kind)).sum()) for kind, column in ecn.items())
+        + int(((table[GRH.traffic_class.column] & 3 == 3) & table.has(GRH)).sum()),
+        "FECN": int(table[BTH.fecn.column].sum()),
+        "BECN": int(table[BTH.becn.column].sum()),
+    }
+    return {name: count for name, count in counted.items() if count}
+
+
+def _plain(table: PacketTable) -> Array:
+    """Rows whose set of headers says their order: each stands once, so their lengths add up to
+    where the payload is, and one network layer only.
+    """
+    headers = table["headers"]
+    plain = np.zeros(len(table), bool)
+    for mask in np.unique(headers):
+        kinds = [kind for n, kind in enumerate(HEADERS) if int(mask) >> n & 1]
+        if ERF in kinds or {IPv4, IPv6} <= set(kinds):
+            continue
+        rows = np.flatnonzero(headers == mask)
+        length = np.zeros(len(rows), np.int64)
+        for kind in kinds:
+            span = kind.LENGTH
+            if span is None:
+                length += kind.size
+            else:
+                said = (table[f"{kind.__name__.lower()}_{name}"][rows] for name in span.fields)
+                length += span.base + span.scale * sum(column.astype(np.int64) for column in said)
+        plain[rows] = length == table["payload_offset"][rows]
+    return plain & ~(table.has(DETH) & (table[BTH.dest_qp.column] <= 1))
+
+
+def _detail(table: PacketTable) -> Array:
+    """What a path depends on beside the headers: opcode, what follows them, content, damage."""
+    detail = table["damage"].astype(np.uint64) << np.uint64(24)
+    roce = table.has(BTH)
+    detail |= np.where(roce, table[BTH.opcode.column], 0).astype(np.uint64)
+    others = np.flatnonzero(~roce)
+    rest = table.select(others)
+    leaf = np.zeros(len(rest), np.uint64)
+    for kind, (field, names) in LEAVES.items():
+        column = rest[f"{kind.__name__.lower()}_{field}"]
+        for code, value in enumerate(names, 1):
+            leaf[column == value] = code
+    short = rest.has(Ethernet) & (rest[Ethernet.type.column] < SMALLEST_ETHERTYPE)
+    leaf[short] = LLC
+    detail[others] |= leaf << np.uint64(8) | _contents(rest) << np.uint64(16)
+    return detail
+
+
+def _contents(table: PacketTable) -> Array:
+    """For each row the index in CONTENTS of what its TCP payload is."""
+    found = np.zeros(len(table), np.uint64)
+    for row in np.flatnonzero(table.has(TCP) & (table["payload_length"] > 0)).tolist():
+        start = int(table["payload_offset"][row])
+        found[row] = CONTENTS.index(content(table.frame_bytes(row)[start : start + BEGINNING]))
+    handshakes = np.flatnonzero(found == CONTENTS.index(MPA)).tolist()
+    if len(handshakes):
+        flows = {_flow(table, row) for row in handshakes}
+        open_rows = table.has(TCP) & (found == 0) & (table["payload_length"] > 0)
+        for row in np.flatnonzero(open_rows).tolist():
+            if _flow(table, row) in flows:
+                found[row] = CONTENTS.index(FPDU)
+    return found
+
+
+def _flow(table: PacketTable, row: int) -> frozenset[tuple[bytes, int]]:
+    """The two ends of a TCP connection."""
+    return frozenset(
+        (bytes(table[address][row]), int(table[port][row]))
+        for address, port in (("src", "tcp_src_port"), ("dst", "tcp_dst_port"))
+    )
