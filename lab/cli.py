@@ -5,6 +5,7 @@ from __future__ import annotations
 import json as json_module
 import os
 import sys
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Literal, NoReturn
@@ -175,6 +176,23 @@ def shell(*, kernel: str | None = None, capture: Path | None = None) -> int:
     from lab.guests import open_shell  # noqa: PLC0415
 
     return open_shell(kernel, capture)
+
+
+@app.command
+def tutorial(
+    *,
+    out: Annotated[Path, Parameter(name=["--out", "-o"], help="The HTML file.")] = Path(
+        "rocelab-tutorial.html"
+    ),
+) -> None:
+    """Write the tutorial: RDMA over Ethernet, packet by packet, as one HTML file."""
+    from lab.tutorial import scenarios, transitions  # noqa: PLC0415
+
+    try:
+        import_module("analysis.tutorial").write(out, transitions(), scenarios())
+    except OSError as error:
+        _refuse(f"{error.filename or out}: {error.strerror or error}")
+    sys.stdout.write(f"{out}\n")
 
 
 ANALYSIS = {

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
+import vl_convert
+from markupsafe import Markup
+
+from analysis import page
 from analysis.document import Results
-from analysis.report import build, page
+from analysis.report import build
 from analysis.report.material import Material
+from analysis.templating import source
 
 
 def write(results: Results, path: Path) -> Path:
     """Write the report of a judged capture to `path`; raises OSError where that is not possible."""
-    html = page.render(build.build(Material(results)))
-    part = path.with_name(path.name + ".part")
-    try:
-        part.write_text(html, encoding="utf-8")
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-    return path
+    report = build.build(Material(results))
+    scripts = [source("report/packets.js")]
+    if report.charts:
+        scripts += [vega(), source("report/charts.js")]
+    return page.write(path, page.render("report/page.html.j2", scripts, report=report))
+
+
+@cache
+def vega() -> Markup:
+    """vega, vega-lite and vega-embed as one script, out of vl-convert: nothing is fetched."""
+    return Markup(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;"))

@@ -40,7 +40,7 @@ def view(material: Material, shown: Sequence[Sightings]) -> PacketsView:
     if len(wanted) < len(roce):
         caption = (
             f"{len(wanted)} of {len(roce):,} RoCE packets: those that findings and verdicts name, "
-            "and the beginnings of the connections."
+            "and the beginnings of the connections. rocelab decode shows them all."
         )
     return PacketsView(caption, rows, packets.data(frames), frozenset(r.frame for r in rows))
 

@@ -1,17 +1,17 @@
-"""The view as one HTML file whose policy allows its own scripts and style, and nothing else."""
+"""One HTML file whose policy allows its own scripts and style, by hash, and nothing else."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
-from functools import cache
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
+from pathlib import Path
+from typing import Any
 
-import vl_convert
 from markupsafe import Markup
 
-from analysis.report.view import ReportView
 from analysis.templating import environment, source
 
 POLICY = (
@@ -20,18 +20,16 @@ POLICY = (
 )
 
 
-def render(report: ReportView) -> str:
-    """The page. What it says comes from `report` and is escaped; what it runs is ours."""
-    scripts = [source("report/packets.js")]
-    if report.charts:
-        scripts += [vega(), source("report/charts.js")]
-    style = source("report/report.css")
-    policy = POLICY.format(scripts=" ".join(map(digest, scripts)), style=digest(style))
+def render(template: str, scripts: Sequence[Markup] = (), **values: Any) -> str:
+    """The page of `template`: what it says is `values`, escaped; what it runs is `scripts`."""
+    style = source("page.css")
+    allowed = " ".join(map(digest, scripts)) or "'none'"
+    policy = POLICY.format(scripts=allowed, style=digest(style))
     return (
         environment()
-        .get_template("report/page.html.j2")
+        .get_template(template)
         .render(
-            report=report,
+            **values,
             scripts=scripts,
             style=style,
             policy=Markup(policy),
@@ -40,15 +38,20 @@ def render(report: ReportView) -> str:
     )
 
 
+def write(path: Path, html: str) -> Path:
+    """Write a page whole or not at all; raises OSError where that is not possible."""
+    part = path.with_name(path.name + ".part")
+    try:
+        part.write_text(html, encoding="utf-8")
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+    return path
+
+
 def digest(text: str) -> str:
     """A content-security-policy source that allows exactly `text` inline."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
-
-
-@cache
-def vega() -> Markup:
-    """vega, vega-lite and vega-embed as one script, out of vl-convert: nothing is fetched."""
-    return Markup(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;"))
 
 
 def own_version() -> str:
