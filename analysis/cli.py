@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 from cyclopts import App, Parameter
 
+from dissectors.text import printable
+
 if TYPE_CHECKING:
     from analysis.document import Results
 
@@ -109,7 +111,7 @@ def report(
     """Write the HTML report of a run or capture."""
     target = out or (path / "report.html" if path.is_dir() else path.with_suffix(".html"))
     _write_report(_results(path, keylog, truth), target)
-    sys.stdout.write(f"{target}\n")
+    sys.stdout.write(f"{printable(str(target))}\n")
 
 
 @app.command
@@ -139,7 +141,7 @@ def figures(
     except OSError as error:
         _refuse(f"{error.filename or target}: {error.strerror or error}")
     for file in written:
-        sys.stdout.write(f"{file}\n")
+        sys.stdout.write(f"{printable(str(file))}\n")
 
 
 @app.command
@@ -259,7 +261,7 @@ def _write_report(results: Results, out: Path) -> None:
 
 
 def _refuse(message: str) -> NoReturn:
-    sys.stderr.write(f"rocelab: {message}\n")
+    sys.stderr.write(f"rocelab: {printable(message)}\n")
     sys.exit(USAGE)
 
 

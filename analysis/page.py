@@ -42,7 +42,8 @@ def write(path: Path, html: str) -> Path:
     """Write a page whole or not at all; raises OSError where that is not possible."""
     part = path.with_name(path.name + ".part")
     try:
-        part.write_text(html, encoding="utf-8")
+        # JSON can hold halves of surrogate pairs, which UTF-8 cannot.
+        part.write_text(html, encoding="utf-8", errors="replace")
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)

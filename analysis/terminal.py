@@ -21,6 +21,7 @@ from analysis.finding import (
     Verdict,
 )
 from analysis.negotiated import Convention
+from dissectors.text import printable
 
 LISTED = 40
 """Directions and findings shown; the rest is counted (--json has all)."""
@@ -66,7 +67,7 @@ def show(results: Results, console: Console | None = None) -> None:
     )
     for name, result in results.passes.items():
         verdict = Text(f"{result.verdict!s:<15}", COLOURS[result.verdict])
-        console.print(Text.assemble("  ", verdict, f"{name:<18} {result.summary}"))
+        console.print(Text.assemble("  ", verdict, f"{name:<18} {printable(result.summary)}"))
     _directions(console, results)
     _absent(console, results.judgements)
     _findings(console, results.findings)
@@ -86,7 +87,7 @@ def _directions(console: Console, results: Results) -> None:
         if judgement.connection != above:
             above = judgement.connection
             connection = results.context.conversations.connections[above]
-            console.print(Text(_headline(connection), "bold"))
+            console.print(Text(printable(_headline(connection)), "bold"))
         cells = zip(_row(judgement, heard), columns.values(), strict=True)
         console.print(Text("  ").join(_padded(cell, width) for cell, width in cells))
     if len(shown) < len(judgements):
@@ -149,7 +150,7 @@ def _absent(console: Console, judgements: Iterable[Judgement]) -> None:
         if judgement.witnesses[name].status is Status.MISSING and judgement.first is not None
     }
     for name, why in list(reasons)[:LISTED]:
-        console.print(Text(f"  witness {name} missing: {why}", "dim"))
+        console.print(Text(printable(f"  witness {name} missing: {why}"), "dim"))
 
 
 def _findings(console: Console, findings: Sequence[Finding]) -> None:
@@ -162,7 +163,7 @@ def _findings(console: Console, findings: Sequence[Finding]) -> None:
         console.print(
             Text.assemble(
                 (f"{finding.severity!s:<8}", MOODS[finding.severity]),
-                f"{finding.code}{where}: {_plain(finding.message)}",
+                f"{finding.code}{where}: {printable(finding.message)}",
             )
         )
         if finding.frames:
@@ -193,8 +194,3 @@ def _filter(frames: Sequence[int]) -> str:
         return f"frame.number == {frames[0]}"
     more = f" and {len(frames) - FRAMES} more" if len(frames) > FRAMES else ""
     return f"frame.number in {{{', '.join(map(str, frames[:FRAMES]))}}}{more}"
-
-
-def _plain(text: str) -> str:
-    """`text` without control characters: what came from a packet must not steer a terminal."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)

@@ -21,12 +21,15 @@ from analysis.merge import AnyCapture, merge
 from analysis.negotiated import Negotiated
 from analysis.streams import Stream, streams
 from analysis.witness import Evidence, NoWitness
+from captures.files import read_whole
 from captures.run import Run, RunError, load
 from captures.truth import Truth, TruthError, read
 from dissectors.table import PacketTable
 
 CAPTURE = "capture.pcapng"
 KEY_LOG = "keylog.txt"
+MAX_TEXT = 1 << 26
+"""Longest key log or program output believed, bytes."""
 ASKED = 2000
 """Frames tshark reads BTH of; it takes over a millisecond for each."""
 VERSIONS = {
@@ -74,12 +77,13 @@ def verify(
     one. Raises Unreadable.
     """
     try:
-        inputs = find(Path(path), keylog, truth, [Path(one) for one in more])
         said = tuple(expect_exchange.read(one) for one in expect)
-        logs = tuple(Path(one) for one in log)
-        return judge(gather(replace(inputs, logs=logs, expected=said)))
     except ValueError as error:
         raise Unreadable(f"--expect: {error}") from error
+    try:
+        inputs = find(Path(path), keylog, truth, [Path(one) for one in more])
+        logs = tuple(Path(one) for one in log)
+        return judge(gather(replace(inputs, logs=logs, expected=said)))
     except (captures.CaptureError, RunError, TruthError) as error:
         raise Unreadable(str(error)) from error
     except OSError as error:
@@ -162,7 +166,7 @@ def _truths(paths: Iterable[Path]) -> dict[str, Truth]:
 
 def _printed(path: Path) -> list[Negotiated]:
     """What a program's output tells. Raises Unreadable if it is nobody's we know."""
-    text = path.read_text(encoding="utf-8", errors="replace")
+    text = read_whole(path, MAX_TEXT).decode(errors="replace")
     said = exchanges.from_log(text, path.name)
     if not said:
         raise Unreadable(
@@ -174,14 +178,17 @@ def _printed(path: Path) -> list[Negotiated]:
 
 def _key_log(inputs: Inputs, capture: AnyCapture) -> KeyLog:
     if inputs.key_log is not None:
-        text = inputs.key_log.read_text(encoding="ascii", errors="replace")
-        return KeyLog(text, str(inputs.key_log))
+        return _read_key_log(inputs.key_log)
     if capture.secrets:
         return KeyLog(capture.secrets, "the capture's secrets block")
     beside = inputs.capture.with_name(KEY_LOG)
     if beside.is_file():
-        return KeyLog(beside.read_text(encoding="ascii", errors="replace"), str(beside))
+        return _read_key_log(beside)
     return KeyLog()
+
+
+def _read_key_log(path: Path) -> KeyLog:
+    return KeyLog(read_whole(path, MAX_TEXT).decode("ascii", "replace"), str(path))
 
 
 def _dialogues(

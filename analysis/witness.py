@@ -50,6 +50,9 @@ class SeenBTH:
 class _Tshark(pyshark.FileCapture):  # type: ignore[misc]  # pyshark is untyped
     """Lets tshark end by itself: pyshark kills it at end of file and takes that for a crash."""
 
+    def __del__(self) -> None:
+        """Not what pyshark does: it would use the event loop, which may be closed by then."""
+
     async def _cleanup_subprocess(self, process: Any) -> None:
         try:
             status = await asyncio.wait_for(process.wait(), GRACE)

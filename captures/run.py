@@ -12,8 +12,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from captures.files import open_regular, read_whole, strict_json
+
 SCHEMA = 1
 FILE = "run.json"
+MAX_SIZE = 1 << 24
+"""Longest run.json believed, bytes."""
 EVIDENCE = (
     "scenario.toml",
     "faults.toml",
@@ -51,12 +55,19 @@ class Run:
     sha256: dict[str, str] = field(default_factory=dict)
 
 
-# JSON type of each key; a bool is an int to Python and is told apart below.
-_TYPES: dict[str, type] = {
-    **dict.fromkeys(("id", "scenario", "backend", "status", "reason"), str),
-    **dict.fromkeys(("started_ns", "ended_ns"), int),
-    **dict.fromkeys(("options", "hosts", "capture", "endpoints", "versions", "sha256"), dict),
+# JSON types of each key; a bool is an int to Python and is told apart below.
+_NUMBER = (int, type(None))
+_TYPES: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(("id", "scenario", "backend", "status", "reason"), (str,)),
+    **dict.fromkeys(("started_ns", "ended_ns"), (int,)),
+    **dict.fromkeys(("options", "hosts", "capture", "endpoints", "versions", "sha256"), (dict,)),
 }
+_CAPTURE_TYPES: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(("file", "method", "why"), (str,)),
+    **dict.fromkeys(("received", "dropped"), _NUMBER),
+}
+MAX_NUMBER = (1 << 63) - 1
+"""Largest time, nanoseconds, and count believed."""
 _REQUIRED = ("id", "scenario", "backend", "status", "started_ns", "ended_ns")
 
 
@@ -68,7 +79,7 @@ def evidence(directory: str | Path) -> dict[str, str]:
 
 def sha256(path: Path) -> str:
     """SHA-256 of a file as hex; raises OSError if it cannot be read."""
-    with path.open("rb") as stream:
+    with open_regular(path) as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
@@ -91,7 +102,7 @@ def load(directory: str | Path) -> Run:
     """Read `run.json`. Raises RunError where it is missing, garbled, or of a later schema."""
     path = Path(directory) / FILE
     try:
-        document = json.loads(path.read_bytes())
+        document = strict_json(read_whole(path, MAX_SIZE))
     except FileNotFoundError:
         raise RunError(
             f"{directory}: expected a run directory, found no {FILE} in it;"
@@ -108,11 +119,7 @@ def load(directory: str | Path) -> Run:
         raise RunError(
             f"{path}: expected schema {SCHEMA}, found {schema!r}; use the version that made it"
         )
-    for key, kind in _TYPES.items():
-        if key in document and type(document[key]) is not kind:
-            raise RunError(
-                f"{path}: expected {key} to be {kind.__name__}, found {_kind(document[key])}"
-            )
+    _check_types(path, document, _TYPES)
     missing = [key for key in _REQUIRED if key not in document]
     if missing:
         raise RunError(f"{path}: expected the keys {', '.join(missing)}, found none of them")
@@ -120,7 +127,15 @@ def load(directory: str | Path) -> Run:
         raise RunError(
             f"{path}: expected status {', '.join(get_args(Status))}, found {document['status']!r}"
         )
-    return Run(**{key: document[key] for key in _TYPES if key in document})
+    run = Run(**{key: document[key] for key in _TYPES if key in document})
+    _check_types(path, run.capture, _CAPTURE_TYPES)
+    name = run.capture.get("file", "-")
+    if name in {"", "..", "."} or name != Path(name).name or not name.isprintable():
+        raise RunError(f"{path}: expected file to be a name in the directory, found {name!r:.100}")
+    for digest in run.sha256.values():
+        if not isinstance(digest, str):
+            raise RunError(f"{path}: expected sha256 to be hex, found {_kind(digest)}")
+    return run
 
 
 def edited(directory: str | Path, run: Run) -> list[str]:
@@ -136,6 +151,17 @@ def edited(directory: str | Path, run: Run) -> list[str]:
             problems.append(f"{name}: expected SHA-256 {digest}, found {found[name]}")
     problems += [f"{name}: not recorded in {FILE}" for name in found if name not in run.sha256]
     return problems
+
+
+def _check_types(path: Path, document: dict[str, Any], types: dict[str, tuple[type, ...]]) -> None:
+    for key, kinds in types.items():
+        value = document.get(key)
+        if key in document and type(value) not in kinds:
+            raise RunError(
+                f"{path}: expected {key} to be {kinds[0].__name__}, found {_kind(value)}"
+            )
+        if type(value) is int and not 0 <= value <= MAX_NUMBER:
+            raise RunError(f"{path}: expected {key} from 0 to 2^63-1, found another")
 
 
 def _kind(value: object) -> str:

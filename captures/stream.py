@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
+from captures.files import open_regular
 from captures.model import CaptureError
 
 
@@ -105,7 +106,7 @@ def open_stream(path: str | Path) -> Stream:
     try:
         if name == "-":
             return Stream("standard input", io.BufferedReader(io.FileIO(0, closefd=False)))
-        return Stream(name, Path(name).open("rb"))
+        return Stream(name, open_regular(name))
     except OSError as error:
         reason = error.strerror or str(error)
         raise CaptureError(

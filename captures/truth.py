@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
+from captures.files import open_regular, strict_json
+
 MAX_LINE = 1 << 20
 """Longest line believed, bytes."""
 
@@ -80,7 +82,7 @@ def read(path: str | Path) -> Truth:
     """
     events = []
     damage = ""
-    with Path(path).open("rb") as stream:
+    with open_regular(path) as stream:
         number = 0
         while line := stream.readline(MAX_LINE + 1):
             number += 1
@@ -97,7 +99,7 @@ def read(path: str | Path) -> Truth:
 
 def _event(line: bytes, where: str) -> Event:
     try:
-        keys = json.loads(line)
+        keys = strict_json(line)
     except (ValueError, RecursionError) as error:
         raise TruthError(f"{where}: expected a JSON object, found: {error}") from None
     if not isinstance(keys, dict):

@@ -6,6 +6,11 @@ from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address
 
 
+def printable(text: str) -> str:
+    """`text` without control characters: what came from outside must not steer a terminal."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
 def hexadecimal(digits: int) -> Callable[[int], str]:
     """A formatter like 0x00c0ffee with at least `digits` digits."""
     return lambda value: f"0x{value:0{digits}x}"

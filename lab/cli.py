@@ -12,6 +12,8 @@ from typing import Annotated, Literal, NoReturn
 
 from cyclopts import App, CycloptsError, Parameter
 
+from dissectors.text import printable
+
 USAGE = 2
 INTERRUPTED = 130
 
@@ -24,7 +26,7 @@ def _version() -> str:
 
 
 def _refuse(message: str) -> NoReturn:
-    sys.stderr.write(f"rocelab: {message}\n")
+    sys.stderr.write(f"rocelab: {printable(message)}\n")
     sys.exit(USAGE)
 
 

@@ -69,6 +69,16 @@ GOOD: dict[str, Any] = {
         (json.dumps(GOOD | {"ended_ns": True}).encode(), "ended_ns to be int, found bool"),
         (json.dumps(GOOD | {"status": "fine"}).encode(), "found 'fine'"),
         (json.dumps({"schema": 1}).encode(), "id, scenario, backend"),
+        (json.dumps(GOOD | {"options": {"x": float("nan")}}).encode(), "found: NaN"),
+        (json.dumps(GOOD | {"ended_ns": 10**400}).encode(), "ended_ns from 0 to"),
+        (json.dumps(GOOD | {"ended_ns": -1}).encode(), "ended_ns from 0 to"),
+        (json.dumps(GOOD | {"capture": {"received": "9"}}).encode(), "received to be int"),
+        (json.dumps(GOOD | {"capture": {"dropped": True}}).encode(), "dropped to be int"),
+        (json.dumps(GOOD | {"capture": {"file": "../c.pcapng"}}).encode(), "a name in the"),
+        (json.dumps(GOOD | {"capture": {"file": "/etc/passwd"}}).encode(), "a name in the"),
+        (json.dumps(GOOD | {"capture": {"file": "a\0b"}}).encode(), "a name in the"),
+        (json.dumps(GOOD | {"capture": {"file": ".."}}).encode(), "a name in the"),
+        (json.dumps(GOOD | {"sha256": {"keylog.txt": [1]}}).encode(), "sha256 to be hex"),
     ],
 )
 def test_a_garbled_run_says_where(tmp_path: Path, content: bytes, words: str) -> None:
