@@ -13,7 +13,9 @@ from dissectors.header import Header
 
 ROW = 32
 """Bits a row."""
-BIT, HEIGHT, MARGIN = 26, 40, 30
+WIDE, NARROW = 26, 10
+"""Width of a bit, for a page and for a phone."""
+HEIGHT, MARGIN = 44, 30
 LETTER = 7.2
 """Width of a letter of the labels."""
 
@@ -27,10 +29,11 @@ class Box:
     first: int
     bits: int
     label: str
+    bit: int = WIDE
 
     @property
     def x(self) -> int:
-        return self.first * BIT
+        return self.first * self.bit
 
     @property
     def y(self) -> int:
@@ -38,7 +41,7 @@ class Box:
 
     @property
     def width(self) -> int:
-        return self.bits * BIT
+        return self.bits * self.bit
 
     @property
     def height(self) -> int:
@@ -50,14 +53,14 @@ class Box:
         return len(self.label) * LETTER > self.width - 4
 
 
-def boxes(header: type[Header]) -> Iterator[Box]:
+def boxes(header: type[Header], bit: int = WIDE) -> Iterator[Box]:
     """The boxes of a header's fields in wire order; a field over several rows is cut into them."""
     for field in header.fields:
         parts = list(_parts(field.bit_offset, field.bits))
         widest = max(parts, key=lambda part: (part[3] * part[1], -part[0]), default=None)
         for part in parts:
             row, rows, first, bits = part
-            yield Box(row, rows, first, bits, field.name if part == widest else "")
+            yield Box(row, rows, first, bits, field.name if part == widest else "", bit)
 
 
 def _parts(start: int, bits: int) -> Iterator[tuple[int, int, int, int]]:
@@ -71,9 +74,11 @@ def _parts(start: int, bits: int) -> Iterator[tuple[int, int, int, int]]:
         start += length
 
 
-def draw(header: type[Header], palette: Palette = PAPER, *, standalone: bool = False) -> Markup:
+def draw(
+    header: type[Header], palette: Palette = PAPER, bit: int = WIDE, *, standalone: bool = False
+) -> Markup:
     """The diagram as SVG."""
-    found = list(boxes(header))
+    found = list(boxes(header, bit))
     bottom = max((box.y + box.height for box in found), default=0)
     template = environment().get_template("figures/bits.svg.j2")
     svg = template.render(
@@ -81,7 +86,8 @@ def draw(header: type[Header], palette: Palette = PAPER, *, standalone: bool = F
         name=header.__name__,
         size=header.size,
         colours=palette,
-        bit=BIT,
+        bit=bit,
+        narrow=bit < WIDE,
         bits=min(ROW, 8 * header.size),
         margin=MARGIN,
         bottom=bottom,

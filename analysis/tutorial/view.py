@@ -47,12 +47,12 @@ PAUSE_NS = 500_000_000
 
 @dataclass(frozen=True, slots=True)
 class HeaderView:
-    """A header: its diagram, and (name, bits, meaning) of each field."""
+    """A header: its diagram in both widths, and (name, bits, meaning) of each field."""
 
     name: str
     doc: str
     size: int
-    diagram: Markup
+    diagrams: Sequence[Markup]
     fields: Sequence[tuple[str, int, str]]
 
 
@@ -132,7 +132,8 @@ def _layers(results: Results) -> Sequence[Mapping[str, str]]:
 def _header(header: type[Header]) -> HeaderView:
     doc = (header.__doc__ or "").partition("\n")[0]
     fields = [(field.name, field.bits, field.doc) for field in header.fields]
-    return HeaderView(header.__name__, doc, header.size, bits.draw(header, PAGE), fields)
+    drawings = [bits.draw(header, PAGE, bit) for bit in (bits.WIDE, bits.NARROW)]
+    return HeaderView(header.__name__, doc, header.size, drawings, fields)
 
 
 def _opcodes() -> list[OpcodeView]:

@@ -49,7 +49,7 @@ def test_it_shows_what_it_speaks_of(page: Page, tutorial: Path) -> None:
     for word in ("rq_psn", "0xc0ffee", "0xffffff", "RNR NAK", "PSN sequence error", "secure-flow"):
         assert word in text or page.evaluate(f"document.body.textContent.includes({word!r})")
     names = ["BTH", "RETH", "AETH", "AtomicETH", "AtomicAckETH", "ImmDt", "DETH"]
-    assert page.evaluate("document.querySelectorAll('svg.bits').length") == len(names)
+    assert page.evaluate("document.querySelectorAll('svg.bits.wide').length") == len(names)
     assert page.evaluate("document.scripts.length") == 0
 
 
