@@ -145,7 +145,9 @@ def carriers(frame: Buffer, kind: type[Header] | None, length: int, roce_port: i
         complaint = header.check()
         if complaint:
             damage = Damage(DamageCode.VALUE, f"{name} {at}: {complaint}")
-            return Carried(tuple(headers), None, start + len(header.pack()), end, damage)
+            # As below: what the buffer has of a variable part, whatever the lengths around it say.
+            start += len(header.pack())
+            return Carried(tuple(headers), None, start, max(start, end), damage)
         if header.reach is not None and start + header.reach != end:
             if start + header.reach > end:
                 what = f"{name} {at} says {header.reach} bytes, the frame has {end - start}"

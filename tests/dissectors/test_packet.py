@@ -172,3 +172,13 @@ def test_no_bytes_raise(frame: bytes, data: st.DataObject) -> None:
     assert packet.tree() is not None
     assert packet.icrc_status in range(4)
     assert all(place.bit_offset + place.bits <= 8 * len(cut) for place in packet.layout())
+
+
+def test_a_bad_header_longer_than_what_carries_it_is_kept_once() -> None:
+    outer = IPv4(src=1, dst=2, protocol=4, total_length=20 + 28, checksum=0, ihl=5)
+    bad = b"\xff" + bytes(27)
+    frame = Ethernet(type=0x0800).pack() + outer.pack() + bad + bytes(range(100))
+    packet = Packet.parse(frame)
+    assert packet.damage is not None
+    assert packet.damage.code == DamageCode.VALUE
+    assert packet.build() == frame

@@ -1,0 +1,192 @@
+"""Mangled capture files through captures.open: frames, table, index, and what is said of the file.
+
+    python -m tests.fuzz.files --count 10000 --seed 1
+
+A file must give frames and damage, or CaptureError; nothing else, in bounded time and memory. Where
+pcap files are indexed, the index must find the frames that the reader finds. Prints what it did;
+leaves the file and ends with a traceback otherwise.
+"""
+
+from __future__ import annotations
+
+import argparse
+import faulthandler
+import gzip
+import io
+import lzma
+import resource
+import struct
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from random import Random
+
+import zstandard
+
+import captures
+from captures.index import index
+from captures.model import CaptureError, Contents
+from captures.pcapng import Writer
+from tests.captures import files
+from tests.dissectors import matrix, samples
+from tests.fuzz.mutate import mutated
+
+HANG_SECONDS = 60
+ROOM = 6 << 30
+"""Bytes of address space: what wants more fails."""
+FRAMES = 12
+"""Frames of a file: enough to be lost in."""
+
+
+def sound(random: Random) -> list[bytes]:
+    """Captures of every kind: both formats and byte orders, several interfaces, options, secrets,
+    sections.
+    """
+    frames = [frame for path in samples.FILES[::7] for _, _, frame in samples.frames(path)]
+    frames += [frame for _, frame in matrix.by_link_type()[1][::40]]
+    some = [random.sample(frames, FRAMES) for _ in range(8)]
+    records = [[(at, 7 * at, frame) for at, frame in enumerate(chosen)] for chosen in some]
+    found = [
+        files.pcap(*records[0]),
+        files.pcap(*records[1], order=">"),
+        files.pcap(*records[2], magic=0xA1B23C4D),
+        files.pcap(*records[3], order=">", magic=0xA1B23C4D, link=101),
+    ]
+    found += [files.section(order) + written(some[4], order) for order in "<>"]
+    found.append(found[-1] + found[-2])
+    stream = io.BytesIO()
+    writer = Writer(stream, comment="whole", application="fuzz")
+    first, second = writer.interface(name="a", filter="udp"), writer.interface(name="b")
+    writer.secrets("CLIENT_RANDOM 00 11\n")
+    for at, frame in enumerate(some[5]):
+        writer.packet(frame, at, interface=(first, second)[at % 2], comment="x" * at)
+    writer.statistics(time_ns=99, interface=first, received=9, dropped=1)
+    found.append(stream.getvalue())
+    return found
+
+
+def written(frames: Sequence[bytes], order: str) -> bytes:
+    """Blocks of a pcapng section with every kind of packet block, options and unknown blocks."""
+    options = files.option(1, b"comment", order) + files.option(0, b"", order)
+    resolution = files.option(9, b"\x09", order) + files.option(14, bytes(8), order)
+    parts = [
+        files.interface(options=resolution, order=order),
+        files.interface(101, 64, order=order),
+    ]
+    for at, data in enumerate(frames):
+        lengths = (len(data), len(data))
+        padded = data + bytes(-len(data) % 4)
+        simple = struct.pack(order + "I", len(data)) + padded
+        obsolete = struct.pack(order + "HHIIII", at % 2, 0, 0, at, *lengths) + padded
+        parts.append((
+            files.enhanced(at % 2, at, data, options, order),
+            files.block(3, simple, order),
+            files.block(2, obsolete, order),
+            files.block(0x80000BAD, bytes(16), order),
+        )[at % 4])  # fmt: skip
+    statistics = struct.pack(order + "III", 0, 0, 0) + files.option(5, bytes(8), order)
+    return b"".join([*parts, files.block(5, statistics, order)])
+
+
+def blocks(random: Random, data: bytes, _others: Sequence[bytes]) -> bytes:
+    """A number that lies on a 4-byte boundary made 0, 4, a little off, 4 GB: lengths lie there."""
+    found = bytearray(data)
+    for _ in range(random.randint(1, 3)):
+        at = 4 * random.randrange(max(1, len(found) // 4))
+        order = random.choice(("<", ">"))
+        new = random.choice((0, 1, 4, 8, 12, 16, 0xFFFF, 1 << 24, 1 << 31, 2**32 - 4, 2**32 - 1))
+        found[at : at + 4] = struct.pack(order + "I", new)
+    return bytes(found)
+
+
+def looping(random: Random, data: bytes, _others: Sequence[bytes]) -> bytes:
+    """Options of length 0, or longer than their block, where something else stood."""
+    at = 4 * random.randrange(max(1, len(data) // 4))
+    code, length = random.choice(((1, 0), (1, 65535), (0, 65535), (9, 0), (14, 3), (0xFFFF, 1)))
+    option = struct.pack(random.choice("<>") + "HH", code, length)
+    return data[:at] + option * random.choice((1, 2, 500)) + data[at + 4 * random.randrange(3) :]
+
+
+WAYS: tuple[Callable[[Random, bytes, Sequence[bytes]], bytes], ...] = (mutated, blocks, looping)
+PACKERS: tuple[Callable[[bytes], bytes], ...] = (
+    *[bytes] * 12,
+    lambda data: gzip.compress(data, 1, mtime=0),
+    lambda data: lzma.compress(data, preset=0),
+    zstandard.ZstdCompressor(level=1).compress,
+)
+
+
+def cases(seed: int, count: int) -> Iterator[bytes]:
+    """`count` mangled files, the same for the same seed."""
+    random = Random(seed)
+    every = sound(random)
+    for _ in range(count):
+        data = random.choice(WAYS)(random, random.choice(every), every)
+        packed = random.choice(PACKERS)(data)
+        if packed is not data and random.random() < 0.5:
+            packed = mutated(random, packed, every)
+        yield packed
+
+
+def check(path: Path) -> str:
+    """The file read in every way there is; what came of it."""
+    try:
+        capture = captures.open(path)
+        frames = list(capture.frames())
+    except CaptureError:
+        return "refused"
+    assert [frame.number for frame in frames] == list(range(1, len(frames) + 1))
+    table = capture.table()
+    assert len(table) == len(frames)
+    for row in range(min(3, len(frames))):
+        assert table.frame_bytes(row) == frames[row].data
+    assert isinstance(capture.secrets, str)
+    assert all(frame.interface < len(capture.interfaces) for frame in frames)
+    damage = capture.damage
+    seen = Contents()
+    found = index(str(path), seen)
+    if found is not None:
+        expected = [(f.offset, len(f.data), f.original_length, f.time_ns) for f in frames]
+        columns = (found.position, found.captured, found.original, found.time_ns)
+        assert list(zip(*(column.tolist() for column in columns), strict=True)) == expected
+        assert tuple(seen.damage) == damage
+    return "damaged" if damage else "sound"
+
+
+def run(seed: int, count: int, seconds: float = 1e9) -> dict[str, float]:
+    """Check `count` files, or as many as there is time for; numbers of what was done."""
+    begun = time.perf_counter()
+    outcomes: Counter[str] = Counter()
+    slowest = 0.0
+    done = 0
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "mangled"
+        for done, data in enumerate(cases(seed, count), 1):
+            path.write_bytes(data)
+            faulthandler.dump_traceback_later(HANG_SECONDS, exit=True)
+            started = time.perf_counter()
+            try:
+                outcomes[check(path)] += 1
+            except BaseException as error:
+                error.add_note(f"case {done} of seed {seed}: {data.hex()}")
+                raise
+            slowest = max(slowest, time.perf_counter() - started)
+            faulthandler.cancel_dump_traceback_later()
+            if time.perf_counter() - begun > seconds:
+                break
+    took = time.perf_counter() - begun
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    said = {"seed": seed, "files": done, "seconds": round(took, 1)}
+    return said | {"slowest_ms": round(1e3 * slowest, 1), "peak_mib": round(peak)} | outcomes
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--count", type=int, default=10_000)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seconds", type=float, default=1e9)
+    given = parser.parse_args()
+    resource.setrlimit(resource.RLIMIT_AS, (ROOM, ROOM))
+    print(run(given.seed, given.count, given.seconds))  # noqa: T201 - this is its output
