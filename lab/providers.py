@@ -54,6 +54,7 @@ def userspace(
     tap: Callable[[bytes, int], None] | None = None,
     stack: Callable[[Any], Any] | None = None,
     random: Any = None,
+    fast: bool = False,
     log: Callable[[Any], None] | None = None,
 ) -> SimpleNamespace:
     """The engine over UDP: device `roce_<n>` (or `names[n]`) is `addresses[n]`, port 4791.
@@ -61,8 +62,12 @@ def userspace(
     `tap` takes each frame a device sends, and the time of day in ns; `stack` wraps a device's UDP
     wire in others (faults, a tap of your own). `random` draws queue-pair numbers and keys (default:
     numbers count from 17, keys come from the system). `log` takes each Decision of the engine.
+    `fast` runs queue pairs in compiled code, which takes no other wires; ValueError with one.
     """
-    adapter = import_module("lab.verbs.adapter")
+    if fast and (tap or stack):
+        raise ValueError("expected no tap and no stack beside fast, found one")
+    adapter = import_module("lab.verbs.fast" if fast else "lab.verbs.adapter")
+    start = adapter.FastAdapter if fast else adapter.Adapter
     devices = import_module("lab.verbs.devices")
     names = names or [f"roce_{index}" for index in range(len(addresses))]
 
@@ -71,7 +76,8 @@ def userspace(
         return stack(tapped) if stack else tapped
 
     def starter(address: str) -> Callable[[], Any]:
-        return lambda: adapter.Adapter(address, stack=build, random=random, log=log)
+        stacked = {"stack": build} if tap or stack else {}
+        return lambda: start(address, random=random, log=log, **stacked)
 
     listed = devices.Devices(
         {name: starter(address) for name, address in zip(names, addresses, strict=True)}

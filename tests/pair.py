@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -12,14 +13,17 @@ from lab.engine.burst import Burst, Path
 from lab.engine.device import Device
 from lab.engine.events import Decision
 from lab.engine.memory import Access, Region
-from lab.engine.qp import Attributes, Capacity, QueuePair
-from lab.engine.queues import CompletionQueue, ReceiveQueue
+from lab.engine.qp import Attributes, Capacity
 from lab.engine.states import TRANSITIONS, QPState, QPType
 from lab.engine.work import Completion, ReceiveWork, SendWork, Sge, WROpcode
 from lab.wire.loopback import loopback
 from lab.wire.wire import Wire
 
 DOMAIN = 1
+FAST = bool(os.environ.get("FAST"))
+"""Run pairs on compiled code where nothing says otherwise: FAST=1 for a run of the
+same tests on it.
+"""
 ALL = Access.LOCAL_WRITE | Access.REMOTE_WRITE | Access.REMOTE_READ | Access.REMOTE_ATOMIC
 
 
@@ -34,19 +38,28 @@ class Side:
     memory: bytearray
     access: Access
     kind: QPType = QPType.RC
+    fast: bool = False
     log: list[Decision] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.device = Device(log=self.log.append)
-        self.cq = CompletionQueue(10_000)
+        if self.fast:
+            from lab.fast.device import FastDevice
+
+            self.device: Device = FastDevice(self.address, burst=1, log=self.log.append)
+        else:
+            self.device = Device(log=self.log.append)
+        self.cq = self.device.completion_queue(10_000)
         region = Region(self.key, self.base, memoryview(self.memory), self.access, DOMAIN)
         self.device.memory.register(region)
-        receives = ReceiveQueue(1000, 8)
-        capacity = Capacity(1000, 1000, 8, 8, 256)
-        self.qp = QueuePair(
-            self.device, 17, self.kind, DOMAIN, self.cq, self.cq, receives, capacity
+        self.qp = self.device.queue_pair(
+            17,
+            self.kind,
+            DOMAIN,
+            self.cq,
+            self.cq,
+            self.device.receive_queue(1000, 8),
+            Capacity(1000, 1000, 8, 8, 256),
         )
-        self.device.add(self.qp)
 
     def sge(self, offset: int, length: int) -> Sge:
         return Sge(self.base + offset, length, self.key)
@@ -84,7 +97,7 @@ class Side:
         return [decision for decision in self.log if decision.event == name]
 
 
-_FIELDS = SendWork.__slots__
+_FIELDS = SendWork._fields
 
 
 @dataclass
@@ -131,11 +144,12 @@ def make_pair(
     access: Access = ALL,
     kind: QPType = QPType.RC,
     addresses: tuple[bytes, bytes] = (bytes([10, 77, 0, 2]), bytes([10, 77, 0, 1])),
+    fast: bool = FAST,
     **options: object,
 ) -> Pair:
     """Two sides in RTS; `options` are attributes of both queue pairs."""
-    a = Side(addresses[0], sq_psns[0], 0x10000, 0x1111, bytearray(size), access, kind)
-    b = Side(addresses[1], sq_psns[1], 0x20000, 0x2222, bytearray(size), access, kind)
+    a = Side(addresses[0], sq_psns[0], 0x10000, 0x1111, bytearray(size), access, kind, fast)
+    b = Side(addresses[1], sq_psns[1], 0x20000, 0x2222, bytearray(size), access, kind, fast)
     connect(a, b, path_mtu, **options)
     connect(b, a, path_mtu, **options)
     return Pair(a, b, loopback())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from heapq import heappop, heappush
 
 from dissectors.opcode import Opcode
@@ -13,8 +13,9 @@ from lab.engine.decode import Refused, decode
 from lab.engine.encode import encode
 from lab.engine.events import AsyncEvent, AsyncKind, Decision, Log, new_counters
 from lab.engine.memory import Memory
-from lab.engine.qp import QueuePair
-from lab.engine.queues import CompletionQueue
+from lab.engine.qp import Capacity, QueuePair
+from lab.engine.queues import CompletionQueue, ReceiveQueue
+from lab.engine.states import QPType
 
 
 class Device:
@@ -25,6 +26,8 @@ class Device:
     numbers them (the ICRC covers that). Times are integer nanoseconds of any monotonic clock. Not
     for several threads at once.
     """
+
+    queue_pair_type = QueuePair
 
     def __init__(
         self, source_port: int = ROCE_PORT, log: Log | None = None, burst: int = 1
@@ -45,6 +48,37 @@ class Device:
 
     def __len__(self) -> int:
         return len(self._queue_pairs)
+
+    def completion_queue(
+        self, capacity: int, notify: Callable[[], None] | None = None
+    ) -> CompletionQueue:
+        """A new completion queue for queue pairs of this device."""
+        return CompletionQueue(capacity, notify)
+
+    def receive_queue(self, max_wr: int, max_sge: int, number: int = 0) -> ReceiveQueue:
+        """A new receive queue: shared where it has a `number`."""
+        return ReceiveQueue(max_wr, max_sge, number)
+
+    def queue_pair(  # noqa: PLR0917
+        self,
+        number: int,
+        kind: QPType,
+        domain: int,
+        send_cq: CompletionQueue,
+        receive_cq: CompletionQueue,
+        receives: ReceiveQueue,
+        capacity: Capacity,
+        *,
+        signal_all: bool = False,
+    ) -> QueuePair:
+        """A new queue pair, which gets what is addressed to `number`; ValueError where that is
+        taken.
+        """
+        make = self.queue_pair_type
+        qp = make(self, number, kind, domain, send_cq, receive_cq, receives, capacity)
+        qp.signal_all = signal_all
+        self.add(qp)
+        return qp
 
     def add(self, qp: QueuePair) -> None:
         """Deliver to `qp` what is addressed to its number; ValueError where that is taken."""

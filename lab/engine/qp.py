@@ -107,8 +107,6 @@ class QueuePair:
         receive_cq: CompletionQueue,
         receives: ReceiveQueue,
         capacity: Capacity,
-        *,
-        signal_all: bool = False,
     ) -> None:
         self.device = device
         self.number = number
@@ -118,7 +116,7 @@ class QueuePair:
         self.receive_cq = receive_cq
         self.receives = receives
         self.capacity = capacity
-        self.signal_all = signal_all
+        self.signal_all = False
         self.window = WINDOW
         self.state = QPState.RESET
         self.attributes = Attributes()

@@ -37,10 +37,10 @@ class CompletionQueue:
 
     def push(self, completion: Completion) -> bool:
         """Add a completion; False, and the queue is overrun, where there is no room."""
-        if len(self._completions) >= self.capacity:
+        if len(self) >= self.capacity:
             self.overrun = True
             return False
-        self._completions.append(completion)
+        self._store(completion)
         wanted = not self._solicited_only or completion.solicited or bool(completion.status)
         if self._armed and wanted:
             self._armed = False
@@ -48,12 +48,19 @@ class CompletionQueue:
                 self._notify()
         return True
 
+    def _store(self, completion: Completion) -> None:
+        self._completions.append(completion)
+
     def pop(self) -> Completion | None:
         """The oldest completion, or None."""
         try:
             return self._completions.popleft()
         except IndexError:
             return None
+
+    def pop_row(self) -> tuple[int, ...] | None:
+        """The oldest completion's fields, or None."""
+        return self.pop()
 
     def forget(self, qpn: int) -> None:
         """Drop the completions of queue pair `qpn` (what a modify to RESET does)."""
@@ -63,15 +70,14 @@ class CompletionQueue:
 
 
 class ReceiveQueue:
-    """Posted receives of a queue pair, or of a shared receive queue.
+    """Posted receives of a queue pair, or of a shared receive queue (which has a number).
 
     `on_limit` is called once when fewer than `limit` are left (SRQ limit; 0 is off).
     """
 
-    def __init__(self, max_wr: int, max_sge: int, *, shared: bool = False, number: int = 0) -> None:
+    def __init__(self, max_wr: int, max_sge: int, number: int = 0) -> None:
         self.max_wr = max_wr
         self.max_sge = max_sge
-        self.shared = shared
         self.number = number
         self.limit = 0
         self.on_limit: Callable[[], None] | None = None
@@ -80,12 +86,19 @@ class ReceiveQueue:
     def __len__(self) -> int:
         return len(self._works)
 
+    @property
+    def shared(self) -> bool:
+        return self.number > 0
+
     def post(self, work: ReceiveWork) -> None:
         """Add a receive; VerbError where there is no room, or it has too many pieces."""
-        if len(self._works) >= self.max_wr:
+        if len(self) >= self.max_wr:
             raise VerbError(errno.ENOMEM, f"all {self.max_wr} receives are posted")
         if len(work.sges) > self.max_sge:
             raise VerbError(errno.EINVAL, f"{len(work.sges)} SGEs, {self.max_sge} are allowed")
+        self._store(work)
+
+    def _store(self, work: ReceiveWork) -> None:
         self._works.append(work)
 
     def put_back(self, work: ReceiveWork) -> None:
@@ -94,15 +107,16 @@ class ReceiveQueue:
 
     def take(self) -> ReceiveWork:
         """The oldest receive; IndexError where there is none."""
-        work = self._works.popleft()
-        if len(self._works) < self.limit:
+        work = self._next()
+        if len(self) < self.limit:
             self.limit = 0
             if self.on_limit is not None:
                 self.on_limit()
         return work
 
+    def _next(self) -> ReceiveWork:
+        return self._works.popleft()
+
     def drain(self) -> list[ReceiveWork]:
         """All of them, and none is left."""
-        works = list(self._works)
-        self._works.clear()
-        return works
+        return [self._next() for _ in range(len(self))]

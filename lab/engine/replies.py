@@ -50,7 +50,7 @@ class Reply:
 
     @property
     def plain(self) -> bool:
-        """An ACK, which a newer one makes unnecessary."""
+        """An ACK, which a newer reply makes unnecessary."""
         return self.source is None and self.original is None and self.syndrome < aeth.RNR_NAK
 
 
@@ -74,8 +74,8 @@ class Replies:
         return sum(not (reply.plain or reply.repeated) for reply in self._queue)
 
     def add(self, reply: Reply) -> None:
-        """Owe `reply`; of neighbouring ACKs the newest is enough."""
-        if self._queue and reply.plain and self._queue[-1].plain:
+        """Owe `reply`; an ACK that waits before it is not needed, what comes later says as much."""
+        if self._queue and self._queue[-1].plain and not reply.repeated:
             self._queue.pop()
         self._queue.append(reply)
 

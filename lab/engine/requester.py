@@ -92,7 +92,7 @@ class Requester:
         self.next_psn = self.unacked = self.high = sq_psn
         self.resume_at: int | None = None
         """While set (ns), an RNR NAK forbids sending."""
-        self._unasked = 0
+        self.unasked = 0
         self._broken: tuple[Request, str] | None = None
 
     def post(self, work: SendWork) -> None:
@@ -103,6 +103,11 @@ class Requester:
     def outstanding(self) -> int:
         """PSNs sent and not acknowledged."""
         return int(psn.forward(self.unacked, self.next_psn))
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing is being sent again, or waited for before sending."""
+        return self.next_psn == self.high and self.resume_at is None and self._broken is None
 
     @property
     def idle(self) -> bool:
@@ -184,7 +189,7 @@ class Requester:
         head = extended(shape.only, work, request.length - offset, offset, qp.number)
         first_psn = self.next_psn
         request.sent = request.span
-        self._unasked = 0
+        self.unasked = 0
         return qp.train(shape.opcodes(0, 1, 1), first_psn, work, head=head, ack_req=True)
 
     def _carry(self, request: Request, shape: Shape, path_mtu: int) -> Train:
@@ -192,7 +197,7 @@ class Requester:
         acknowledgement interval let.
         """
         qp, work, start = self._qp, request.work, request.sent
-        room = min(qp.window - self.outstanding, PACKETS_PER_ACK - self._unasked)
+        room = min(qp.window - self.outstanding, PACKETS_PER_ACK - self.unasked)
         count = min(request.span - start, room)
         ends = start + count == request.span
         offset = start * path_mtu
@@ -209,7 +214,7 @@ class Requester:
         asks = ends or count == room
         first_psn = self.next_psn
         request.sent += count
-        self._unasked = 0 if asks else self._unasked + count
+        self.unasked = 0 if asks else self.unasked + count
         return qp.train(
             opcodes,
             first_psn,
@@ -230,7 +235,7 @@ class Requester:
             request.sent = min(max(start, 0), request.span)
         self.cursor = 0
         self.next_psn = sq_psn
-        self._unasked = 0
+        self.unasked = 0
 
     def retire(self) -> Request:
         """Take the oldest request off the queue: it is done."""

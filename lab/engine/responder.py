@@ -44,6 +44,18 @@ class Responder:
         limit = max(1, self.qp.attributes.max_dest_rd_atomic)
         self._atomics: deque[tuple[int, int]] = deque(maxlen=limit)
 
+    @property
+    def settled(self) -> bool:
+        """Whether nothing is owed, and no request was refused that must come again."""
+        return not len(self.replies) and not self._nak_sent
+
+    def resume(self, expected: int, msn: int) -> None:
+        """Go on from `expected`, nothing owed; answers to atomics are still remembered."""
+        self.expected, self.msn = expected, msn
+        self.message = None
+        self.replies.clear()
+        self._nak_sent = False
+
     def receive(self, run: Run, now: int) -> None:
         """Take a request."""
         RECEIVERS[self.qp.kind](self, run, now)

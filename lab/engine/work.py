@@ -6,8 +6,8 @@ and `ibv_wc_flags`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum, IntFlag
+from typing import NamedTuple
 
 from lab.engine.burst import Path
 
@@ -65,8 +65,7 @@ class WCFlag(IntFlag):
     WITH_INV = 1 << 3
 
 
-@dataclass(frozen=True, slots=True)
-class Sge:
+class Sge(NamedTuple):
     """A piece of registered memory: address, bytes, local key."""
 
     address: int
@@ -74,8 +73,7 @@ class Sge:
     lkey: int
 
 
-@dataclass(frozen=True, slots=True)
-class SendWork:
+class SendWork(NamedTuple):
     """A send work request. `inline`, when given, is the payload itself and `sges` are not read."""
 
     wr_id: int
@@ -102,16 +100,14 @@ class SendWork:
         return sum(sge.length for sge in self.sges)
 
 
-@dataclass(frozen=True, slots=True)
-class ReceiveWork:
+class ReceiveWork(NamedTuple):
     """A receive work request."""
 
     wr_id: int
     sges: tuple[Sge, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Completion:
+class Completion(NamedTuple):
     """One work completion; only `wr_id`, `status` and `qpn` mean anything where
     status is an error.
     """

@@ -1,4 +1,6 @@
-"""A device at work: the engine, its wire, one lock, and one thread that receives and keeps time."""
+"""A device at work: an engine, its socket, one lock, and one thread that receives
+and keeps time.
+"""
 
 from __future__ import annotations
 
@@ -9,26 +11,27 @@ import time
 from collections.abc import Callable
 from random import Random
 from secrets import SystemRandom
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from lab.engine.device import Device
 from lab.engine.errors import VerbError
 from lab.engine.events import Log
+from lab.engine.qp import QueuePair
 from lab.wire.udp import UdpWire
 from lab.wire.wire import Wire
+
+if TYPE_CHECKING:
+    from lab.verbs.wr import SendWR
 
 FIRST_QPN = 17
 """Where rxe begins to number, too."""
 LAST_QPN = 0xFFFFFE
+GRACE_NS = 1_000_000
+"""The thread leaves the socket to whoever polled a completion queue this recently."""
 _NAP_NS = 1_000_000
 """Waits shorter than poll's millisecond are slept in pieces."""
 
-
-class Socket(Protocol):
-    """What the adapter needs of the wire at the bottom of the stack."""
-
-    def fileno(self) -> int: ...
-    def close(self) -> None: ...
+Stack = Callable[[Wire], Wire]
 
 
 class Adapter:
@@ -42,24 +45,30 @@ class Adapter:
         self,
         address: str,
         *,
-        stack: Callable[[Wire], Wire] = lambda wire: wire,
+        stack: Stack | None = None,
         random: Random | None = None,
         log: Log | None = None,
     ) -> None:
-        udp = UdpWire(address)
-        self._socket: Socket = udp
-        self.addresses = (udp.address.packed,)
-        self._wire = stack(udp)
-        self.device = Device(log=log)
+        self._udp = self._open(address)
+        self.addresses = (self._udp.address.packed,)
+        self._wire: Wire = stack(self._udp) if stack else self._udp
+        self.device: Device = self._new_device(log)
         self.lock = threading.RLock()
         self._keys = random or SystemRandom()
         self._random_qpns = random is not None
         self._next_qpn = FIRST_QPN
         self._wakeup = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._planned: int | None = None
+        self._polled_at = 0
         self._closing = False
         self._thread = threading.Thread(target=self._run, name=f"roce {address}", daemon=True)
         self._thread.start()
+
+    def _open(self, address: str) -> UdpWire:
+        return UdpWire(address)
+
+    def _new_device(self, log: Log | None) -> Device:
+        return Device(log=log)
 
     def address(self, sgid_index: int) -> bytes:
         """The IP address of a GID; VerbError where the index has none."""
@@ -90,10 +99,16 @@ class Adapter:
         """The engine's clock, ns."""
         return time.monotonic_ns()
 
+    def post(self, qp: QueuePair, wr: SendWR) -> None:
+        """Give a request to `qp` (the lock is held); VerbError where it is refused."""
+        qp.post_send(wr.work())
+
+    def posted(self, qp: QueuePair) -> None:
+        """`qp` was given all it is given for now (the lock is held)."""
+        self.flush()
+
     def flush(self) -> None:
-        """Send what the engine has to send; wake the thread if it would sleep past
-        a new deadline.
-        """
+        """Send what there is to send; wake the thread if it would sleep past a new deadline."""
         now = self.now()
         sent = True
         while sent:
@@ -106,39 +121,63 @@ class Adapter:
                     self.device.counters["send_err"] += 1
         due = self._due()
         if due is not None and (self._planned is None or due < self._planned):
-            self._planned = due
-            os.eventfd_write(self._wakeup, 1)
+            self.wake(due)
+
+    def wake(self, due: int) -> None:
+        """Have the thread look again at `due` (ns)."""
+        self._planned = due
+        os.eventfd_write(self._wakeup, 1)
 
     def _due(self) -> int | None:
         timers = self.device.next_timer(), self._wire.next_timer()
         return min((timer for timer in timers if timer is not None), default=None)
 
-    def _run(self) -> None:
-        poller = select.poll()
-        poller.register(self._socket.fileno(), select.POLLIN)
-        poller.register(self._wakeup, select.POLLIN)
-        while not self._closing:
-            with self.lock:
+    def poll(self) -> None:
+        """Somebody waits for a completion: receive for him, without the thread."""
+        self._polled_at = self.now()
+        if self.lock.acquire(blocking=False):
+            try:
                 self._progress()
-                self._planned = self._due()
-                wait = None if self._planned is None else self._planned - self.now()
-            if wait is None:
-                ready = poller.poll()
-            elif wait >= _NAP_NS:
-                ready = poller.poll(wait // 1_000_000)
-            else:
-                ready = poller.poll(0)
-                if not ready and wait > 0:
-                    time.sleep(wait / 1e9)
-            if any(fd == self._wakeup for fd, _ in ready):
-                os.eventfd_read(self._wakeup)
+            finally:
+                self.lock.release()
+        # Whoever polls in a loop must not keep the others from the interpreter.
+        time.sleep(0)
 
     def _progress(self) -> None:
+        """Receive, let time pass, send."""
         now = self.now()
         for burst in self._wire.receive(now):
             self.device.receive(burst, now)
         self.device.handle_timer(now)
         self.flush()
+
+    def _run(self) -> None:
+        waiting, everything = select.poll(), select.poll()
+        for poller in (waiting, everything):
+            poller.register(self._wakeup, select.POLLIN)
+        everything.register(self._udp.fileno(), select.POLLIN)
+        while not self._closing:
+            idle = self.now() - self._polled_at
+            with self.lock:
+                if idle >= GRACE_NS:
+                    self._progress()
+                else:
+                    self.device.handle_timer(self.now())
+                    self.flush()
+                self._planned = self._due()
+                wait = None if self._planned is None else self._planned - self.now()
+            if idle < GRACE_NS:
+                ready = waiting.poll(1 if wait is None else min(1, max(0, wait // 1_000_000)))
+            elif wait is None:
+                ready = everything.poll()
+            elif wait >= _NAP_NS:
+                ready = everything.poll(wait // 1_000_000)
+            else:
+                ready = everything.poll(0)
+                if not ready and wait > 0:
+                    time.sleep(wait / 1e9)
+            if any(fd == self._wakeup for fd, _ in ready):
+                os.eventfd_read(self._wakeup)
 
     def close(self) -> None:
         """Stop the thread, close the socket."""
@@ -146,5 +185,5 @@ class Adapter:
         os.eventfd_write(self._wakeup, 1)
         if threading.current_thread() is not self._thread:
             self._thread.join()
-        self._socket.close()
+        self._udp.close()
         os.close(self._wakeup)

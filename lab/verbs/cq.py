@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import errno
 import os
-import time
+import threading
 from collections import deque
 from socket import htonl
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from lab.engine.queues import CompletionQueue
-from lab.engine.work import Completion, WCFlag
+from lab.engine.work import WCFlag
 from lab.verbs import libibverbs_enums as e
 from lab.verbs.base import PyverbsCM, PyverbsObject, close_weakrefs, table
 from lab.verbs.device import Context
 from lab.verbs.pyverbs_error import PyverbsRDMAError
+
+if TYPE_CHECKING:
+    from lab.verbs.adapter import Adapter
+
+_WITH_IMM = int(WCFlag.WITH_IMM)
 
 STATUS_TEXT = {
     e.IBV_WC_SUCCESS: "success",
@@ -98,19 +103,12 @@ class WC(PyverbsObject):
         )
 
 
-def work_completion(completion: Completion) -> WC:
-    """The API's form of the engine's completion."""
-    immediate = completion.immediate
-    return WC(
-        wr_id=completion.wr_id,
-        status=e.ibv_wc_status(completion.status),
-        opcode=e.ibv_wc_opcode(completion.opcode),
-        byte_len=completion.byte_length,
-        qp_num=completion.qpn,
-        src_qp=completion.source_qpn,
-        imm_data=htonl(immediate) if completion.flags & WCFlag.WITH_IMM else immediate,
-        wc_flags=int(completion.flags),
-    )
+def work_completion(row: tuple[int, ...]) -> WC:
+    """The API's form of the engine's Completion."""
+    wr_id, status, opcode, qpn, length, immediate, flags, source, _ = row
+    if flags & _WITH_IMM:
+        immediate = htonl(immediate)
+    return WC(wr_id, status, opcode, 0, length, qpn, source, immediate, flags)
 
 
 class CompChannel(PyverbsCM):
@@ -164,6 +162,7 @@ class CQ(PyverbsCM):
         self.cq_context = cq_context
         self.comp_channel = channel
         self.num_events = 0
+        self._polling = threading.Lock()
         self.qps: WeakSet[Any] = WeakSet()
         self.srqs: WeakSet[Any] = WeakSet()
         notify = None
@@ -173,7 +172,7 @@ class CQ(PyverbsCM):
             def notify() -> None:
                 channel.announce(self)
 
-        self.engine = CompletionQueue(cqe, notify)
+        self.engine = context.adapter.device.completion_queue(cqe, notify)
         context.cqs.add(self)
 
     @property
@@ -188,18 +187,23 @@ class CQ(PyverbsCM):
 
     def poll(self, num_entries: int = 1) -> tuple[int, list[WC]]:
         """(number, completions) of at most `num_entries`; (0, []) where there are none."""
+        wcs = self._taken(num_entries)
+        if not wcs:
+            self._adapter.poll()
+            wcs = self._taken(num_entries)
+        return len(wcs), wcs
+
+    def _taken(self, most: int) -> list[WC]:
         queue = self._live
         wcs: list[WC] = []
-        while len(wcs) < num_entries and (completion := queue.pop()) is not None:
-            wcs.append(work_completion(completion))
-        if not wcs:
-            # A caller that polls in a loop must not keep the device's thread from the interpreter.
-            time.sleep(0)
-        return len(wcs), wcs
+        with self._polling:
+            while len(wcs) < most and (row := queue.pop_row()) is not None:
+                wcs.append(work_completion(row))
+        return wcs
 
     def req_notify(self, solicited_only: bool = False) -> None:
         """Announce the next completion (or the next solicited or failed one) on the channel."""
-        with self._lock:
+        with self._adapter.lock:
             self._live.arm(solicited_only=bool(solicited_only))
 
     def ack_events(self, num_events: int) -> None:
@@ -207,15 +211,16 @@ class CQ(PyverbsCM):
 
     def resize(self, cqe: int) -> None:
         """Hold `cqe` entries; EINVAL where more are waiting."""
-        with self._lock:
+        with self._polling, self._adapter.lock:
             if cqe < max(1, len(self._live)):
                 raise PyverbsRDMAError("Failed to resize CQ", errno.EINVAL)
             self._live.capacity = cqe
 
     @property
-    def _lock(self) -> Any:
-        assert self.context is not None
-        return self.context.adapter.lock
+    def _adapter(self) -> Adapter:
+        if self.context is None:
+            raise PyverbsRDMAError("The CQ is closed", errno.EBADF)
+        return self.context.adapter
 
     def close(self) -> None:
         if self.engine is not None:

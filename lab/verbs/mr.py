@@ -46,7 +46,7 @@ class MR(PyverbsCM):
 
     def _register(self, access: Access, address: int) -> None:
         assert self.pd is not None
-        adapter = self.pd.ctx.adapter
+        self._adapter = adapter = self.pd.ctx.adapter
         with adapter.lock:
             key = adapter.new_key()
             self._region = Region(key, address, self._view, access, self.pd.handle)
@@ -65,7 +65,7 @@ class MR(PyverbsCM):
         if self._region is None or self.pd is None:
             return
         region, self._region = self._region, None
-        adapter = self.pd.ctx.adapter
+        adapter = self._adapter
         with adapter.lock:
             adapter.device.memory.deregister(region.key)
         self.pd = None

@@ -5,9 +5,9 @@ from __future__ import annotations
 import copy
 import errno
 
+from lab.engine.errors import VerbError
 from lab.engine.memory import Access
 from lab.engine.qp import Attributes, Capacity, QueuePair
-from lab.engine.queues import ReceiveQueue
 from lab.engine.states import TRANSITIONS, Attr, QPState, QPType
 from lab.verbs import libibverbs_enums as e
 from lab.verbs.addr import AHAttr
@@ -151,6 +151,7 @@ class QP(PyverbsCM):
         if not isinstance(creator, PD):
             raise PyverbsRDMAError("Failed to create QP: it is made from a PD", errno.EOPNOTSUPP)
         self.pd: PD | None = creator
+        self._adapter = creator.ctx.adapter
         self.scq, self.rcq, self.srq = init_attr.send_cq, init_attr.recv_cq, init_attr.srq
         self._set = QPAttr(qp_state=e.IBV_QPS_RESET)
         self._init_attr = init_attr
@@ -180,14 +181,14 @@ class QP(PyverbsCM):
             max(1, cap.max_recv_sge),
             cap.max_inline_data,
         )
+        adapter = self._adapter
+        device = adapter.device
         if srq is not None and srq.engine is not None:
             receives = srq.engine
         else:
-            receives = ReceiveQueue(capacity.max_recv_wr, capacity.max_recv_sge)
-        adapter = pd.ctx.adapter
+            receives = device.receive_queue(capacity.max_recv_wr, capacity.max_recv_sge)
         with adapter.lock:
-            engine = QueuePair(
-                adapter.device,
+            return device.queue_pair(
                 adapter.new_qpn(),
                 QPType(init_attr.qp_type),
                 pd.handle,
@@ -197,8 +198,6 @@ class QP(PyverbsCM):
                 capacity,
                 signal_all=bool(init_attr.sq_sig_all),
             )
-            adapter.device.add(engine)
-        return engine
 
     @property
     def _live(self) -> QueuePair:
@@ -250,8 +249,7 @@ class QP(PyverbsCM):
             current = qp_state_to_str(qp.state)
             raise PyverbsRDMAError(f"{what}: the state is {current}", errno.EINVAL)
         end = QPState(attr.qp_state) if mask & Attr.STATE else qp.state
-        assert self.pd is not None
-        adapter = self.pd.ctx.adapter
+        adapter = self._adapter
         with verb(what), adapter.lock:
             values = _attributes(attr, mask, what)
             if mask & Attr.AV:
@@ -273,29 +271,31 @@ class QP(PyverbsCM):
     def post_send(self, wr: SendWR, bad_wr: SendWR | None = None) -> None:
         """Post `wr` and those chained to it; those before a refused one stay posted."""
         qp = self._live
-        assert self.pd is not None
-        adapter = self.pd.ctx.adapter
-        with verb("Failed to post send"), adapter.lock:
+        adapter = self._adapter
+        with adapter.lock:
             try:
-                for one in wr.chain():
-                    qp.post_send(one.work())
+                while wr is not None:
+                    adapter.post(qp, wr)
+                    wr = wr.next_wr  # type: ignore[assignment]
+            except VerbError as error:
+                what = f"Failed to post send: {error.reason}"
+                raise PyverbsRDMAError(what, error.errno) from None
             finally:
-                adapter.flush()
+                adapter.posted(qp)
 
     def post_recv(self, wr: RecvWR, bad_wr: RecvWR | None = None) -> None:
         """Post `wr` and those chained to it; those before a refused one stay posted."""
         qp = self._live
-        assert self.pd is not None
-        with verb("Failed to post recv"), self.pd.ctx.adapter.lock:
+        with verb("Failed to post recv"), self._adapter.lock:
             for one in wr.chain():
                 qp.post_receive(one.work())
 
     def close(self) -> None:
         """Destroy the queue pair; what was posted is forgotten."""
-        if self.engine is None or self.pd is None:
+        if self.engine is None:
             return
         engine, self.engine = self.engine, None
-        adapter = self.pd.ctx.adapter
+        adapter = self._adapter
         with adapter.lock:
             adapter.device.remove(engine)
         self.pd = self.scq = self.rcq = self.srq = None

@@ -50,13 +50,15 @@ class SRQ(PyverbsCM):
         self.pd = creator
         self.cq = None
         self.qps: WeakSet[Any] = WeakSet()
-        queue = ReceiveQueue(attr.max_wr, max(attr.max_sge, 1), shared=True, number=next(_numbers))
+        self._adapter = creator.ctx.adapter
+        device = self._adapter.device
+        queue = device.receive_queue(attr.max_wr, max(attr.max_sge, 1), next(_numbers))
         queue.on_limit = self._limit_reached
         self.engine = queue
         creator.add_ref(self)
 
     def _limit_reached(self) -> None:
-        device = self.pd.ctx.adapter.device
+        device = self._adapter.device
         device.raise_event(AsyncKind.SRQ_LIMIT_REACHED, self._live.number)
 
     @property
@@ -70,13 +72,13 @@ class SRQ(PyverbsCM):
 
     def post_recv(self, wr: RecvWR, bad_wr: RecvWR | None = None) -> None:
         """Post `wr` and those chained to it."""
-        with verb("Failed to post receive to SRQ."), self.pd.ctx.adapter.lock:
+        with verb("Failed to post receive to SRQ."), self._adapter.lock:
             for one in wr.chain():
                 self._live.post(one.work())
 
     def modify(self, attr: SrqAttr, comp_mask: int) -> None:
         """Change the capacity (IBV_SRQ_MAX_WR) or arm the limit (IBV_SRQ_LIMIT)."""
-        with self.pd.ctx.adapter.lock:
+        with self._adapter.lock:
             if comp_mask & e.IBV_SRQ_MAX_WR:
                 if attr.max_wr < max(1, len(self._live)):
                     raise PyverbsRDMAError("Failed to modify SRQ", errno.EINVAL)

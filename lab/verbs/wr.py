@@ -12,6 +12,8 @@ from lab.verbs.addr import AH
 from lab.verbs.base import PyverbsCM, table
 from lab.verbs.pyverbs_error import PyverbsUserError
 
+_INLINE = int(e.IBV_SEND_INLINE)
+
 
 class SGE(PyverbsCM):
     """A scatter-gather element: `length` bytes at address `addr` of the region with key `lkey`."""
@@ -114,6 +116,32 @@ class SendWR(PyverbsCM):
         while wr is not None:
             yield wr
             wr = wr.next_wr
+
+    @property
+    def plain(self) -> bool:
+        """Whether `row` says it all: one piece, no inline data, an opcode that
+        compiled code has.
+        """
+        return (
+            self.num_sge == 1
+            and not self.send_flags & _INLINE
+            and self.opcode <= e.IBV_WR_RDMA_READ
+        )
+
+    def row(self) -> tuple[int, ...]:
+        """(wr_id, opcode, flags, address, length, key, remote address, r_key, immediate)."""
+        address, length, key = self._sges[0]
+        return (
+            self.wr_id,
+            self.opcode,
+            self.send_flags,
+            address,
+            length,
+            key,
+            self._remote_addr,
+            self._rkey,
+            htonl(self.imm_data & 0xFFFFFFFF),
+        )
 
     def work(self) -> SendWork:
         """The engine's form of it; inline data is read now. ValueError for an unknown opcode."""

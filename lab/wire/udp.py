@@ -9,42 +9,49 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import socket
+import struct
 from collections.abc import Iterator
+from functools import lru_cache
 
 from dissectors.udp import ROCE_PORT
 from lab.engine.burst import Burst, Path
 
 _IP_MTU_DISCOVER, _IPV6_MTU_DISCOVER, _PMTUDISC_DO = 10, 23, 2
-_IP_RECVTOS, _IP_TOS = 13, 1
+_IP_TOS, _IP_TTL, _IP_RECVTOS = 1, 2, 13
+_SOL_UDP, _UDP_SEGMENT, _UDP_GRO = 17, 103, 104
 _SO_RCVBUFFORCE = 33
 RECEIVE_BUFFER = 8 << 20
 BATCH = 64
 """Datagrams taken at one go."""
+DEFAULT_HOPS = 64
 
-IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+Control = tuple[int, int, bytes]
+"""A control message: level, type, data."""
 
 
 class UdpWire:
     """Sends and receives RoCEv2 datagrams at `address` ("10.0.0.1", "fd00::1", "fe80::1%eth0").
 
-    Raises OSError where the address is not this machine's, or its port 4791 is taken.
+    With `gather` the kernel may hand over several datagrams of one size at a time (UDP_GRO): for a
+    reader that takes them apart. Raises OSError where the address is not this machine's, or its
+    port 4791 is taken.
     """
 
-    def __init__(self, address: str) -> None:
-        self.address: IPAddress = ipaddress.ip_address(address)
+    def __init__(self, address: str, *, gather: bool = False) -> None:
+        self.address = ipaddress.ip_address(address)
         family = socket.AF_INET if self.address.version == 4 else socket.AF_INET6
         self._scope = 0
         if isinstance(self.address, ipaddress.IPv6Address) and self.address.scope_id:
             self._scope = _interface(self.address.scope_id)
         self._socket = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         try:
-            self._prepare()
+            self._prepare(gather=gather)
             self._socket.bind(self._sockaddr(self.address.packed))
         except OSError:
             self._socket.close()
             raise
 
-    def _prepare(self) -> None:
+    def _prepare(self, *, gather: bool) -> None:
         sock = self._socket
         if self.address.version == 4:
             sock.setsockopt(socket.IPPROTO_IP, _IP_MTU_DISCOVER, _PMTUDISC_DO)
@@ -56,12 +63,34 @@ class UdpWire:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
         with contextlib.suppress(PermissionError):
             sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, RECEIVE_BUFFER)
+        if gather:
+            sock.setsockopt(_SOL_UDP, _UDP_GRO, 1)
+
+    @property
+    def receive_buffer(self) -> int:
+        """Bytes of datagrams, with the kernel's own bookkeeping, that may wait to be received."""
+        return self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
 
     def _sockaddr(self, packed: bytes) -> tuple[str, int] | tuple[str, int, int, int]:
         address = ipaddress.ip_address(packed)
         if address.version == 4:
             return str(address), ROCE_PORT
         return str(address), ROCE_PORT, 0, self._scope if address.is_link_local else 0
+
+    def surroundings(self, path: Path) -> tuple[bytes, bytes]:
+        """C's socket address and control messages of a datagram on `path`."""
+        port = ROCE_PORT.to_bytes(2, "big")
+        name = struct.pack("=H", self._socket.family) + port
+        if len(path.destination) == 4:
+            name += path.destination + bytes(8)
+        else:
+            scope = self._sockaddr(path.destination)[-1]
+            name += bytes(4) + path.destination + struct.pack("=I", scope)
+        control = (
+            struct.pack("=qii", 16 + len(data), level, kind) + data.ljust(8, b"\0")
+            for level, kind, data in controls(path)
+        )
+        return name, b"".join(control)
 
     def fileno(self) -> int:
         return self._socket.fileno()
@@ -73,16 +102,11 @@ class UdpWire:
         """Raises OSError with the kernel's reason (EMSGSIZE: the path MTU does not
         fit the link).
         """
-        target = self._sockaddr(burst.path.destination)
-        traffic_class = burst.path.traffic_class
-        ancillary = []
-        if traffic_class and self.address.version == 4:
-            ancillary = [(socket.IPPROTO_IP, _IP_TOS, traffic_class.to_bytes(4, "little"))]
-        elif traffic_class:
-            value = traffic_class.to_bytes(4, "little")
-            ancillary = [(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, value)]
-        for datagram in burst.datagrams():
-            self._socket.sendmsg([datagram.data], ancillary, 0, target)
+        control = controls(burst.path)
+        if len(burst.data) > burst.segment:
+            size = burst.segment.to_bytes(2, "little")
+            control = [*control, (_SOL_UDP, _UDP_SEGMENT, size)]
+        self._socket.sendmsg([burst.data], control, 0, self._sockaddr(burst.path.destination))
 
     def receive(self, now: int) -> Iterator[Burst]:
         for _ in range(BATCH):
@@ -100,6 +124,20 @@ class UdpWire:
 
     def next_timer(self) -> int | None:
         return None
+
+
+@lru_cache(maxsize=1024)
+def controls(path: Path) -> list[Control]:
+    """What must be said beside the data, where it is not the socket's default."""
+    four = len(path.destination) == 4
+    level = socket.IPPROTO_IP if four else socket.IPPROTO_IPV6
+    asked = (
+        (_IP_TOS if four else socket.IPV6_TCLASS, path.traffic_class, 0),
+        (_IP_TTL if four else socket.IPV6_HOPLIMIT, path.hop_limit, DEFAULT_HOPS),
+    )
+    return [
+        (level, kind, value.to_bytes(4, "little")) for kind, value, usual in asked if value != usual
+    ]
 
 
 def _interface(scope: str) -> int:

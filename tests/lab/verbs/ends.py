@@ -83,10 +83,11 @@ def ends(
     qp_type: int = 2,
     sq_psns: tuple[int, int] = (0xFFFFFE, 0x123456),
     connect: bool = True,
+    fast: bool = False,
     **options: Any,
 ) -> Iterator[tuple[End, End]]:
     unique = list(dict.fromkeys(addresses))
-    verbs = providers.load("userspace", addresses=unique)
+    verbs = providers.load("userspace", addresses=unique, fast=fast)
     with ExitStack() as stack:
         both = []
         for address, sq_psn in zip(addresses, sq_psns, strict=True):

@@ -16,8 +16,18 @@ from tests.lab.verbs.ends import End, attributes, ends
 
 
 @pytest.fixture(params=[1, 3, 5], ids=["mtu256", "mtu1024", "mtu4096"])
-def pair(request: pytest.FixtureRequest) -> Iterator[tuple[End, End]]:
-    with ends(path_mtu=request.param) as both:
+def path_mtu(request: pytest.FixtureRequest) -> int:
+    return int(request.param)
+
+
+@pytest.fixture(params=[False, True], ids=["engine", "compiled"])
+def fast(request: pytest.FixtureRequest) -> bool:
+    return bool(request.param)
+
+
+@pytest.fixture
+def pair(path_mtu: int, fast: bool) -> Iterator[tuple[End, End]]:
+    with ends(path_mtu=path_mtu, fast=fast) as both:
         yield both
 
 
@@ -76,8 +86,8 @@ def test_atomics(pair: tuple[End, End]) -> None:
     assert int.from_bytes(b.mr.read(8, 64), "little") == 4242
 
 
-def test_ipv6_within_one_device() -> None:
-    with ends(("::1", "::1")) as (a, b):
+def test_ipv6_within_one_device(fast: bool) -> None:
+    with ends(("::1", "::1"), fast=fast) as (a, b):
         assert a.qp.qp_num != b.qp.qp_num
         a.mr.write(b"over IPv6", 9)
         a.send(e.IBV_WR_RDMA_WRITE, 9, to=b)
@@ -85,9 +95,9 @@ def test_ipv6_within_one_device() -> None:
         assert b.mr.read(9, 0) == b"over IPv6"
 
 
-def test_many_queue_pairs_and_threads() -> None:
+def test_many_queue_pairs_and_threads(fast: bool) -> None:
     """50 threads, each with a queue pair of its own on one device, write to 50 on another."""
-    with ends(connect=False) as (a, b):
+    with ends(connect=False, fast=fast) as (a, b):
         pairs = [(client(a, index), client(b, index)) for index in range(50)]
         for one, other in pairs:
             one.qp.to_rts(attributes(a.verbs, one, other, 3))
@@ -121,12 +131,12 @@ def client(end: End, index: int) -> End:
     return End(verbs, end.ctx, end.pd, cq, verbs.MR(end.pd, 8192, 0xF), qp, 1000 * index)
 
 
-def test_nothing_left_behind() -> None:
+def test_nothing_left_behind(fast: bool) -> None:
     def held() -> tuple[int, int]:
         return threading.active_count(), len(list(Path("/proc/self/fd").iterdir()))
 
     before = held()
-    with ends() as (a, b):
+    with ends(fast=fast) as (a, b):
         assert held() > before
         a.send(e.IBV_WR_RDMA_WRITE, 10, to=b)
         a.wait()
@@ -146,3 +156,40 @@ def test_objects_that_are_just_dropped_close_themselves() -> None:
         del ctx, pd, cq, made
         gc.collect()
     assert threading.active_count() == threads
+
+
+def test_remote_program_sleeps(fast: bool) -> None:
+    """A WRITE completes while nobody polls at the target; its thread answers."""
+    with ends(fast=fast) as (a, b):
+        for _ in range(3):
+            a.send(e.IBV_WR_RDMA_WRITE, 5000, to=b)
+        assert [wc.status for wc in a.wait(3)] == [0, 0, 0]
+
+
+def test_misuse_after_compiled_code_took_over() -> None:
+    with ends(fast=True) as (a, b):
+        a.send(e.IBV_WR_RDMA_WRITE, 10, to=b)
+        a.wait()
+        for _ in range(100):
+            a.send(e.IBV_WR_RDMA_WRITE, 10, to=b)
+        wr = a.verbs.SendWR(opcode=e.IBV_WR_RDMA_WRITE, num_sge=1, sg=[a.sge(4)])
+        wr.set_wr_rdma(b.mr.rkey ^ 1, b.mr.buf)
+        a.wait(100)
+        a.qp.post_send(wr)
+        assert a.wait()[0].status == e.IBV_WC_REM_ACCESS_ERR
+        assert (a.qp.qp_state, b.qp.qp_state) == (e.IBV_QPS_ERR, e.IBV_QPS_ERR)
+
+
+def test_inline_and_scattered_after_compiled_code_took_over() -> None:
+    with ends(fast=True) as (a, b):
+        a.send(e.IBV_WR_RDMA_WRITE, 10, to=b)
+        a.wait()
+        a.mr.write(b"0123456789", 10)
+        sges = [a.sge(3, 0), a.sge(4, 6)]
+        wr = a.verbs.SendWR(opcode=e.IBV_WR_RDMA_WRITE, num_sge=2, sg=sges)
+        wr.set_wr_rdma(b.mr.rkey, b.mr.buf)
+        a.qp.post_send(wr)
+        a.wait()
+        assert b.mr.read(7, 0) == b"0126789"[:3] + b"6789"
+        a.send(e.IBV_WR_RDMA_WRITE, 10, to=b)
+        assert a.wait()[0].status == 0

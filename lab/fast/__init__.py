@@ -1,0 +1,1 @@
+"""What a NIC does in hardware: packets of established connections that come in order, compiled."""

@@ -1,0 +1,90 @@
+"""The entries into compiled code: send what is due, take what has come."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numba import njit
+
+from lab.fast.inlet import receive, sort
+from lab.fast.layout import port_at, qp_at
+from lab.fast.outlet import flush
+from lab.fast.queues import busy
+from lab.fast.raw import clock_gettime, words_at
+from lab.fast.requester import request
+from lab.fast.responder import respond
+
+BUDGET = 128
+"""Packets of one queue pair before the next has its turn."""
+BURSTS = 16
+"""Receive calls before what they call for is sent."""
+_CLOCK_MONOTONIC = 1
+_SECOND = 1_000_000_000
+NOBODY = -1
+
+
+@njit
+def transmit(port: Any) -> None:
+    """Each busy queue pair's turn, once: requests, then replies."""
+    for _ in range(port.busy_tail - port.busy_head):
+        slots = words_at(port.busy, port.busy_mask + 1)
+        qp = qp_at(port.qps, slots[port.busy_head & port.busy_mask])
+        port.busy_head += 1
+        qp.busy = 0
+        if qp.active:
+            more = request(port, qp, BUDGET)
+            if respond(port, qp, BUDGET) or more:
+                busy(port, qp)
+    flush(port)
+
+
+@njit
+def _clock(port: Any) -> None:
+    # A struct timespec at the end of the outgoing message's record.
+    clock_gettime(_CLOCK_MONOTONIC, port.message_out + 72)
+    words = words_at(port.message_out + 72, 2)
+    port.now = words[0] * _SECOND + words[1]
+
+
+def drive(address: int, slot: int, tries: int) -> int:
+    """Send what `slot` (or NOBODY) and the others have to send, then receive, trying `tries` times.
+
+    Gives up receiving as soon as something has come and nothing more waits. What comes in is
+    answered before this returns, unless it completed work: then the caller is told first and the
+    answer leaves with the next call. The result is 1 where the caller has something to look at:
+    completions, datagrams or queue pairs for the engine.
+    """
+    port = port_at(address, 0)
+    _clock(port)
+    if slot != NOBODY:
+        qp = qp_at(port.qps, slot)
+        if qp.active:
+            busy(port, qp)
+    port.completions = 0
+    transmit(port)
+    bursts = 0
+    for _ in range(tries):
+        length = receive(port)
+        if length < 0:
+            if bursts:
+                break
+            continue
+        sort(port, length)
+        bursts += 1
+        if bursts >= BURSTS:
+            break
+    if bursts and port.completions == 0:
+        transmit(port)
+    if port.completions or port.slow_used or port.recalled_count:
+        return 1
+    return 0
+
+
+def simulate(address: int, length: int, _: int) -> int:
+    """Without a socket: take the `length` bytes in the inbox, or (below 0) send what is due."""
+    port = port_at(address, 0)
+    if length < 0:
+        transmit(port)
+    else:
+        sort(port, length)
+    return 0
