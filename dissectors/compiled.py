@@ -10,8 +10,8 @@ import numba
 def compiled(function: Any) -> Any:
     """`function` compiled by numba at its first call, the result cached where that is possible.
 
-    A kernel releases the interpreter lock. Calls between kernels are inlined into the caller's
-    cache: after a change here, touch the callers' files too.
+    A kernel releases the interpreter lock. The cache knows a kernel by its own file alone: after
+    changing constants or kernels it takes from another file, touch it.
     """
     try:
         return numba.njit(function, cache=True, nogil=True)

@@ -85,41 +85,45 @@ NUMBERS = {kind: number for number, kind in enumerate(HEADERS)}
 EMPTY = 256
 """Column of `first_headers` for a frame without a byte."""
 
+# Columns of a header's row. A field takes four: first byte, bytes (0 = no field, which also ends a
+# list of them), shift, mask.
+SIZE, STORE, HARD, ADDRESS, ADDRESS_SIZE = range(5)
+LENGTH = 5
+"""Base, scale, up to three fields whose sum is scaled."""
+EXTENT = LENGTH + 2 + 3 * 4 + 2
+"""As LENGTH."""
+LIMITS = EXTENT + 2 + 3 * 4 + 2
+"""Up to three times a field, its least and its greatest value."""
+FOLLOW = LIMITS + 3 * 6 + 2
+"""A field, first and last + 1 row of `following` to find its value in."""
+FRAGMENT = FOLLOW + 6
+"""Up to two fields that are 0 in what is no fragment."""
+WIDTH = FRAGMENT + 2 * 4 + 2
+MASK_SIZE = 64
+"""Bytes of a row of masks; those of the header, then zeros."""
+
 
 class Rules(NamedTuple):
-    """A row per header, in the order of HEADERS; -1 where there is no field or header.
+    """All that the compiled decoder goes by."""
 
-    Fields stand as row numbers of `fields`; a span as base, scale, and up to three fields.
-    """
-
-    bth: int
-    udp: int
-    deth: int
-    dest_qp: int
-    pad_count: int
-    fields: Array
-    """First byte, bytes, shift, mask."""
-    size: Array
-    store: Array
-    """Bytes of the headers before this one, for one packet."""
-    limits: Array
-    """Up to three times field, least, greatest."""
-    length: Array
-    extent: Array
-    follow: Array
-    """Field, then first and last + 1 row of `next`."""
-    next: Array
-    """Value of the field, header."""
-    fragment: Array
-    """Fields that are not 0 in a fragment."""
-    address: Array
-    """First byte of the source address, and its size (0 = no network header)."""
+    header: Array
+    """A row per header, in the order of HEADERS; columns as above."""
+    following: Array
+    """Value of a FOLLOW field, and the header that it announces."""
     mask: Array
-    """Bits the ICRC takes as ones."""
-    hard: Array
-    """1 for a header that only its own class can parse."""
+    """A row per header: the bits that the ICRC takes as ones."""
     opcode: Array
     """A row per opcode: how many headers follow BTH (-1 = not assigned), and which."""
+
+    @property
+    def size(self) -> Array:
+        """Bytes of each header's fixed part."""
+        return self.header[:, SIZE]
+
+    @property
+    def store(self) -> Array:
+        """Bytes of the headers before each one, for one packet."""
+        return self.header[:, STORE]
 
 
 class Frames(NamedTuple):
@@ -149,94 +153,63 @@ class Found(NamedTuple):
 
 def is_hard(kind: type[Header]) -> bool:
     """Whether `kind` does more than declare, so that numbers alone cannot stand for it."""
-    return any(
-        getattr(kind, name) is not getattr(base, name)
-        for base, names in (
-            (Variable if issubclass(kind, Variable) else Header, ("parse",)),
-            (Header, ("header_length", "reach", "check")),
-        )
-        for name in names
-        if not (name == "parse" and getattr(kind, name).__func__ is getattr(base, name).__func__)
+    base = Variable if issubclass(kind, Variable) else Header
+    return vars(base)["parse"] is not next(
+        vars(c)["parse"] for c in kind.__mro__ if "parse" in vars(c)
+    ) or any(
+        getattr(kind, name) is not getattr(Header, name)
+        for name in ("header_length", "reach", "check")
     )
 
 
-class _Fields:
-    """Field specifications collected as rows of numbers."""
+def _field(kind: type[Header], name: str) -> list[int]:
+    field: Field = getattr(kind, name)
+    first, end = field.bit_offset // 8, -(-(field.bit_offset + field.bits) // 8)
+    shift = 8 * end - field.bit_offset - field.bits
+    return [first, end - first, shift, (1 << field.bits) - 1]
 
-    def __init__(self) -> None:
-        self.rows: list[tuple[int, int, int, int]] = []
 
-    def number(self, kind: type[Header], name: str) -> int:
-        """The row of a field of at most 32 bits."""
-        field: Field = getattr(kind, name)
-        first = field.bit_offset // 8
-        end = -(-(field.bit_offset + field.bits) // 8)
-        shift = 8 * end - field.bit_offset - field.bits
-        row = (first, end - first, shift, (1 << field.bits) - 1)
-        if row not in self.rows:
-            self.rows.append(row)
-        return self.rows.index(row)
-
-    def span(self, kind: type[Header], span: Span | None) -> list[int]:
-        """Base, scale, and three fields; of no span the scale is 0."""
-        if span is None:
-            return [kind.size, 0, -1, -1, -1]
-        numbers = [self.number(kind, name) for name in span.fields]
-        return [span.base, span.scale, *(numbers + [-1] * 3)[:3]]
+def _span(kind: type[Header], span: Span | None) -> list[int]:
+    if span is None:
+        return [kind.size, 0]
+    return [span.base, span.scale, *(n for name in span.fields for n in _field(kind, name))]
 
 
 @lru_cache(maxsize=4)
 def rules(roce_port: int) -> Rules:
     """The rules, RoCEv2 being found on `roce_port` too."""
-    fields = _Fields()
-    limits = np.full((len(HEADERS), 9), -1, np.int64)
-    follow = np.full((len(HEADERS), 3), -1, np.int64)
-    fragment = np.full((len(HEADERS), 2), -1, np.int64)
-    mask = np.zeros((len(HEADERS), max(kind.size for kind in HEADERS)), np.uint8)
+    header = np.zeros((len(HEADERS), WIDTH), np.int64)
+    mask = np.zeros((len(HEADERS), MASK_SIZE), np.uint8)
     following: list[tuple[int, int]] = []
+    store = 0
     for number, kind in enumerate(HEADERS):
-        for place, (name, (least, greatest)) in enumerate(kind.LIMITS.items()):
-            limits[number, 3 * place : 3 * place + 3] = fields.number(kind, name), least, greatest
+        parts = {SIZE: [kind.size, store, is_hard(kind)]}
+        store += kind.size
+        if kind in ADDRESSES:
+            source = ADDRESSES[kind]
+            parts[ADDRESS] = [source.bit_offset // 8, source.bits // 8]
+        parts[LENGTH] = _span(kind, kind.LENGTH)
+        parts[EXTENT] = _span(kind, kind.EXTENT)
+        parts[LIMITS] = [n for name, ends in kind.LIMITS.items()
+                         for n in (*_field(kind, name), *ends)]  # fmt: skip
         if kind in FOLLOWS:
             name, kinds = FOLLOWS[kind]
             start = len(following)
             if kind is UDP:
                 following.append((roce_port, NUMBERS[BTH]))
             following += [(value, NUMBERS[after]) for value, after in kinds.items()]
-            follow[number] = fields.number(kind, name), start, len(following)
+            parts[FOLLOW] = [*_field(kind, name), start, len(following)]
         if hasattr(kind, "fragment"):
-            fragment[number] = [fields.number(kind, name) for name in ("mf", "fragment_offset")]
+            parts[FRAGMENT] = [*_field(kind, "mf"), *_field(kind, "fragment_offset")]
+        for column, numbers in parts.items():
+            header[number, column : column + len(numbers)] = numbers
         mask[number, : kind.size] = np.frombuffer(ones(kind), np.uint8)
     opcodes = np.full((256, 8), -1, np.int64)
     for value, opcode in enumerate(BY_VALUE):
         if opcode is not None:
             headers = [NUMBERS[after] for after in opcode.headers]
             opcodes[value, : len(headers) + 1] = [len(headers), *headers]
-    size = np.array([kind.size for kind in HEADERS])
-    addresses = [(ADDRESSES[kind].bit_offset // 8, ADDRESSES[kind].bits // 8)
-                 if kind in ADDRESSES else (-1, 0) for kind in HEADERS]  # fmt: skip
-    length = np.array([fields.span(kind, kind.LENGTH) for kind in HEADERS])
-    extent = np.array([fields.span(kind, kind.EXTENT) for kind in HEADERS])
-    return Rules(
-        bth=NUMBERS[BTH],
-        udp=NUMBERS[UDP],
-        deth=NUMBERS[DETH],
-        dest_qp=fields.number(BTH, "dest_qp"),
-        pad_count=fields.number(BTH, "pad_count"),
-        fields=np.array(fields.rows),
-        size=size,
-        store=np.cumsum(size) - size,
-        limits=limits,
-        length=length,
-        extent=extent,
-        follow=follow,
-        next=np.array(following),
-        fragment=fragment,
-        address=np.array(addresses),
-        mask=mask,
-        hard=np.array([is_hard(kind) for kind in HEADERS]),
-        opcode=opcodes,
-    )
+    return Rules(header, np.array(following), mask, opcodes)
 
 
 def first_headers(link_types: list[int]) -> Array:

@@ -10,11 +10,26 @@ from typing import Any
 
 import numpy as np
 
+from dissectors import rules as column
+from dissectors.bth import BTH
 from dissectors.compiled import compiled
 from dissectors.crc import TABLES, crc
 from dissectors.damage import DamageCode
 from dissectors.icrc import ICRC_BAD, ICRC_NOT_ROCE, ICRC_OK, ICRC_UNCHECKABLE
-from dissectors.rules import Array, Found, Frames, Rules, first_headers
+from dissectors.lrh import LRH
+from dissectors.memory import byte, half, set_byte, set_half, set_word, word
+from dissectors.rules import (
+    EMPTY,
+    MASK_SIZE,
+    NUMBERS,
+    WIDTH,
+    Array,
+    Found,
+    Frames,
+    Rules,
+    first_headers,
+)
+from dissectors.udp import UDP
 
 CUT, FRAGMENT, LENGTH = int(DamageCode.CUT), int(DamageCode.FRAGMENT), int(DamageCode.LENGTH)
 VALUE, OPCODE, PAD = int(DamageCode.VALUE), int(DamageCode.OPCODE), int(DamageCode.PAD)
@@ -22,214 +37,291 @@ VALUE, OPCODE, PAD = int(DamageCode.VALUE), int(DamageCode.OPCODE), int(DamageCo
 SCRATCH = 512
 """Bytes of headers, from the network header on, whose ICRC is computed here; more is hard."""
 
-
-@compiled
-def _number(data: Any, at: Any, field: Any) -> Any:
-    value = np.int64(0)
-    for place in range(field[1]):
-        value = value << 8 | np.int64(data[at + field[0] + place])
-    return value >> field[2] & field[3]
+_BTH, _UDP, _LRH = NUMBERS[BTH], NUMBERS[UDP], NUMBERS[LRH]
+_BTH_SIZE, _UDP_SIZE = BTH.size, UDP.size
 
 
 @compiled
-def _span(data: Any, at: Any, span: Any, fields: Any) -> Any:
-    total = np.int64(0)
-    for place in range(2, 5):
-        if span[place] >= 0:
-            total += _number(data, at, fields[span[place]])
-    return span[0] + span[1] * total
+def _rule(rules: Any, kind: Any, place: Any) -> Any:
+    return word(rules + 8 * (WIDTH * kind + place))
 
 
 @compiled
-def _within_limits(data: Any, at: Any, limits: Any, fields: Any) -> Any:
-    for place in range(0, 9, 3):
-        if limits[place] >= 0:
-            value = _number(data, at, fields[limits[place]])
-            if value < limits[place + 1] or value > limits[place + 2]:
-                return False
+def _number(at: Any, field: Any) -> Any:
+    """The value of the field whose four rules stand at address `field`, of a header at `at`."""
+    at += word(field)
+    size = word(field + 8)
+    value = byte(at)
+    if size > 1:
+        value = value << 8 | byte(at + 1)
+        if size > 2:
+            value = value << 8 | byte(at + 2)
+            if size > 3:
+                value = value << 8 | byte(at + 3)
+    return value >> word(field + 16) & word(field + 24)
+
+
+@compiled
+def _span(at: Any, rule: Any) -> Any:
+    total = 0
+    field = rule + 16
+    while word(field + 8) > 0:
+        total += _number(at, field)
+        field += 32
+    return word(rule) + word(rule + 8) * total
+
+
+@compiled
+def _within_limits(at: Any, rule: Any) -> Any:
+    while word(rule + 8) > 0:
+        value = _number(at, rule)
+        if value < word(rule + 32) or value > word(rule + 40):
+            return False
+        rule += 48
     return True
 
 
 @compiled
-def _following(data: Any, at: Any, kind: Any, rules: Any) -> Any:
-    field, first, last = rules.follow[kind]
-    if field >= 0:
-        value = _number(data, at, rules.fields[field])
-        for row in range(first, last):
-            if rules.next[row, 0] == value:
-                return rules.next[row, 1]
-    return np.int64(-1)
+def _following(at: Any, rule: Any, following: Any) -> Any:
+    if word(rule + 8) > 0:
+        value = _number(at, rule)
+        for row in range(word(rule + 32), word(rule + 40)):
+            if word(following + 16 * row) == value:
+                return word(following + 16 * row + 8)
+    return -1
 
 
 @compiled
-def _keep(data: Any, at: Any, kind: Any, row: Any, rules: Any, found: Any) -> Any:
-    size = rules.size[kind]
-    to = rules.store[kind] * len(found.headers) + row * size
-    for place in range(size):
-        found.store[to + place] = data[at + place]
-    found.headers[row] |= np.uint64(1) << np.uint64(kind)
+def _is_fragment(at: Any, rule: Any) -> Any:
+    while word(rule + 8) > 0:
+        if _number(at, rule) != 0:
+            return True
+        rule += 32
+    return False
 
 
 @compiled
-def _address(data: Any, at: Any, size: Any, row: Any, to: Any) -> Any:
-    for place in range(16 - size):
-        to[row, place] = 0xFF if size == 4 and place >= 10 else 0
-    for place in range(size):
-        to[row, 16 - size + place] = data[at + place]
+def _copy(start: Any, size: Any, to: Any) -> None:
+    while size >= 8:
+        set_word(to, word(start))
+        start, to, size = start + 8, to + 8, size - 8
+    if size >= 4:
+        set_half(to, half(start))
+        start, to, size = start + 4, to + 4, size - 4
+    while size > 0:
+        set_byte(to, byte(start))
+        start, to, size = start + 1, to + 1, size - 1
 
 
 @compiled
-def _carriers(data: Any, base: Any, there: Any, length: Any, kind: Any, row: Any, rules: Any,
-              found: Any) -> Any:  # fmt: skip
-    """Header that follows the carriers, where it starts, where it ends, damage, and the offsets
-    of the innermost network header, its kind, and of UDP (-1 = none).
+def _address(start: Any, size: Any, to: Any) -> None:
+    """An IP address as 16 bytes; `to` holds zeros or another address."""
+    if size == 4:
+        set_word(to, 0)
+        set_word(to + 8, half(start) << 32 | 0xFFFF0000)
+    else:
+        set_word(to, word(start))
+        set_word(to + 8, word(start + 8))
+
+
+@compiled
+def _mask(to: Any, masks: Any, kind: Any, size: Any) -> None:
+    """Set the variant bits of the header of `size` bytes at `to`, which has 7 bytes to spare."""
+    mask = masks + MASK_SIZE * kind
+    for place in range(0, size, 8):
+        set_word(to + place, word(to + place) | word(mask + place))
+
+
+@compiled
+def _icrc_status(
+    tables: Any,
+    scratch: Any,
+    masks: Any,
+    network: Any,
+    prefix: Any,
+    udp: Any,
+    bth: Any,
+    check: Any,
+    size: Any,
+    kind: Any,
+) -> Any:
+    """Whether the 4 bytes at `check` are the ICRC over what lies from `network` to there.
+
+    All but `prefix` (bytes of ones to begin with, 0 or 8), `size` and `kind` (of the network
+    header) are addresses; `udp` is 0 where there is none. Up to BTH's end all fits in `scratch`.
     """
-    start, end = np.int64(0), length
-    damage = np.int64(CUT if there < length else 0)
-    network, network_kind, udp = np.int64(-1), np.int64(-1), np.int64(-1)
-    while kind >= 0 and kind != rules.bth:
-        limit = min(end, there)
-        if start + rules.size[kind] > limit:
-            damage = damage or np.int64(LENGTH)
-            break
-        if rules.hard[kind]:
-            found.hard[row] = 1
-            return np.int64(-1), start, end, damage, network, network_kind, udp
-        at = base + start
-        _keep(data, at, kind, row, rules, found)
-        if rules.address[kind, 1] > 0:
-            first, size = rules.address[kind]
-            _address(data, at + first, size, row, found.src)
-            _address(data, at + first + size, size, row, found.dst)
-            network, network_kind, udp = start, kind, np.int64(-1)
-        elif kind == rules.udp:
-            udp = start
-        span = _span(data, at, rules.length[kind], rules.fields)
-        reach = np.int64(-1)
-        if rules.extent[kind, 1] > 0:
-            reach = _span(data, at, rules.extent[kind], rules.fields)
-        if not _within_limits(data, at, rules.limits[kind], rules.fields) or 0 <= reach < span:
-            start = min(start + max(span, rules.size[kind]), there)
-            return np.int64(-1), start, end, np.int64(VALUE), network, network_kind, udp
-        if reach >= 0:
-            if start + reach > end:
-                damage = damage or np.int64(LENGTH)
-            else:
-                end = start + reach
-        start += span
-        if start > min(end, there):
-            damage = damage or np.int64(LENGTH)
-            return np.int64(-1), start, max(start, end), damage, network, network_kind, udp
-        part = False
-        if rules.fragment[kind, 0] >= 0:
-            for place in range(2):
-                if _number(data, at, rules.fields[rules.fragment[kind, place]]) != 0:
-                    part = True
-        kind = _following(data, at, kind, rules)
-        if part:
-            damage = damage or np.int64(FRAGMENT)
-            kind = np.int64(-1)
-    return kind, start, end, damage, network, network_kind, udp
+    to = scratch + 8
+    after = bth + _BTH_SIZE - network
+    set_word(scratch, -1)
+    _copy(network, after, to)
+    _mask(to, masks, kind, size)
+    if udp != 0:
+        _mask(to + udp - network, masks, _UDP, _UDP_SIZE)
+    _mask(to + after - _BTH_SIZE, masks, _BTH, _BTH_SIZE)
+    state = crc(tables, to - prefix, to + after, 0xFFFFFFFF)
+    state = crc(tables, network + after, check, state) ^ 0xFFFFFFFF
+    return ICRC_OK if state == half(check) else ICRC_BAD
 
 
 @compiled
-def _transport(data: Any, base: Any, there: Any, start: Any, end: Any, row: Any, rules: Any,
-               found: Any) -> Any:  # fmt: skip
-    """Where the payload starts, its length on the wire, and the damage."""
-    limit = min(end, there)
-    size = rules.size[rules.bth]
-    if start + size > limit:
-        damage = CUT if start + size <= end else LENGTH
-        return start, max(np.int64(0), end - start), np.int64(damage)
-    bth = base + start
-    _keep(data, bth, rules.bth, row, rules, found)
-    headers = rules.opcode[data[bth]]
-    start += size
-    if headers[0] < 0:
-        return start, end - start, np.int64(OPCODE)
-    for place in range(headers[0]):
-        kind = headers[1 + place]
-        size = rules.size[kind]
-        if start + size > limit:
-            damage = CUT if start + size <= end else LENGTH
-            return start, end - start, np.int64(damage)
-        _keep(data, base + start, kind, row, rules, found)
-        start += size
-    length = end - start - 4 - _number(data, bth, rules.fields[rules.pad_count])
-    if length < 0:
-        return start, end - start, np.int64(PAD)
-    return start, length, np.int64(0)
-
-
-@compiled
-def _icrc_is_right(data: Any, at: Any, network_kind: Any, udp: Any, bth: Any, check: Any,
-                   rules: Any, tables: Any, scratch: Any) -> Any:  # fmt: skip
-    """Whether the 4 bytes at `check` are the ICRC from the network header at `at` on.
-
-    `udp` (-1 = none) and `bth` are counted from `at`; what lies up to BTH's end fits in `scratch`.
-    """
-    size = rules.size[rules.bth]
-    for place in range(8):
-        scratch[place] = 0xFF
-    for place in range(bth + size):
-        scratch[8 + place] = data[at + place]
-    for place in range(rules.size[network_kind]):
-        scratch[8 + place] |= rules.mask[network_kind, place]
-    if udp >= 0:
-        for place in range(rules.size[rules.udp]):
-            scratch[8 + udp + place] |= rules.mask[rules.udp, place]
-    for place in range(size):
-        scratch[8 + bth + place] |= rules.mask[rules.bth, place]
-    state = crc(tables, scratch, np.int64(0), 8 + bth + size, np.uint32(0xFFFFFFFF))
-    state = ~crc(tables, data, at + bth + size, check, state)
-    right = True
-    for place in range(4):
-        if data[check + place] != (state >> np.uint32(8 * place)) & np.uint32(0xFF):
-            right = False
-    return right
-
-
-@compiled
-def _walk(data: Any, frames: Any, first: Any, rules: Any, tables: Any, found: Any) -> Any:
-    """Fill `found` for all `frames` in `data`; `first[link, first byte]` is a frame's first
-    header.
-    """
-    scratch = np.empty(SCRATCH + 8, np.uint8)
-    for row in range(len(frames.position)):
-        base = np.int64(frames.position[row])
-        there = np.int64(frames.captured[row])
-        length = max(there, np.int64(frames.original[row]))
-        kind = first[frames.link[row], data[base] if there > 0 else 256]
-        kind, start, end, damage, network, network_kind, udp = _carriers(
-            data, base, there, length, kind, row, rules, found
-        )
+def _walk(
+    rows: Any,
+    data: Any,
+    position: Any,
+    captured: Any,
+    original: Any,
+    link: Any,
+    first: Any,
+    rules: Any,
+    following: Any,
+    masks: Any,
+    opcodes: Any,
+    tables: Any,
+    scratch: Any,
+    store: Any,
+    headers: Any,
+    src: Any,
+    dst: Any,
+    payload_offset: Any,
+    payload_length: Any,
+    icrc_status: Any,
+    damage: Any,
+    hard: Any,
+) -> None:
+    """Decode `rows` frames. All but `rows` are the addresses of what `walk` is given."""
+    for row in range(rows):
+        base = data + word(position + 8 * row)
+        there = half(captured + 4 * row)
+        end = max(there, half(original + 4 * row))
+        worst = CUT if there < end else 0
+        start = 0
+        network, network_kind, udp, prefix = -1, -1, -1, 0
+        carried = 0
+        kind_of = first + 8 * (EMPTY + 1) * half(link + 4 * row)
+        head = byte(base) if there > 0 else EMPTY
+        kind = word(kind_of + 8 * head)
+        while kind >= 0 and kind != _BTH:
+            rule = rules + 8 * WIDTH * kind
+            size = word(rule + 8 * column.SIZE)
+            if start + size > min(end, there):
+                worst = worst or LENGTH
+                break
+            if word(rule + 8 * column.HARD) != 0:
+                set_byte(hard + row, 1)
+                break
+            at = base + start
+            _copy(at, size, store + rows * word(rule + 8 * column.STORE) + row * size)
+            carried |= 1 << kind
+            wide = word(rule + 8 * column.ADDRESS_SIZE)
+            if wide > 0:
+                address = at + word(rule + 8 * column.ADDRESS)
+                _address(address, wide, src + 16 * row)
+                _address(address + wide, wide, dst + 16 * row)
+                network, network_kind, udp = start, kind, -1
+                prefix = 8
+            elif kind == _LRH:
+                # Without a network header the ICRC starts here, with no route of ones before it.
+                network, network_kind, prefix = start, kind, 0
+            elif kind == _UDP:
+                udp = start
+            span = _span(at, rule + 8 * column.LENGTH)
+            limited = word(rule + 8 * column.EXTENT + 8) > 0
+            reach = _span(at, rule + 8 * column.EXTENT) if limited else span
+            if reach < span or not _within_limits(at, rule + 8 * column.LIMITS):
+                worst = VALUE
+                start = min(start + max(span, size), there)
+                break
+            if limited:
+                if start + reach > end:
+                    worst = worst or LENGTH
+                else:
+                    end = start + reach
+            start += span
+            if start > min(end, there):
+                worst = worst or LENGTH
+                end = max(start, end)
+                break
+            if _is_fragment(at, rule + 8 * column.FRAGMENT):
+                worst = worst or FRAGMENT
+                break
+            kind = _following(at, rule + 8 * column.FOLLOW, following)
         status = ICRC_NOT_ROCE
-        if kind == rules.bth:
-            bth = start
-            start, payload, worse = _transport(data, base, there, start, end, row, rules, found)
-            damage = damage or worse
-            bit = np.uint64(1) << np.uint64(rules.bth)
-            if found.headers[row] & bit:
+        payload = max(0, end - start)
+        if kind == _BTH:
+            bth = base + start
+            limit = min(end, there)
+            if start + _BTH_SIZE > limit:
+                worst = worst or (CUT if start + _BTH_SIZE <= end else LENGTH)
+            else:
+                _copy(
+                    bth,
+                    _BTH_SIZE,
+                    store + rows * _rule(rules, kind, column.STORE) + row * _BTH_SIZE,
+                )
+                carried |= 1 << kind
                 status = ICRC_UNCHECKABLE
-                if damage == 0:
-                    if network < 0 or bth - network + rules.size[rules.bth] > SCRATCH:
-                        found.hard[row] = 1
-                    elif _icrc_is_right(
-                        data, base + network, network_kind,
-                        udp - network if udp >= 0 else np.int64(-1), bth - network, base + end - 4,
-                        rules, tables, scratch,
-                    ):  # fmt: skip
-                        status = ICRC_OK
+                opcode = opcodes + 64 * byte(bth)
+                start += _BTH_SIZE
+                count = word(opcode)
+                fits = count >= 0
+                if not fits:
+                    worst = worst or OPCODE
+                for number in range(count):
+                    kind = word(opcode + 8 + 8 * number)
+                    size = _rule(rules, kind, column.SIZE)
+                    if start + size > limit:
+                        worst = worst or (CUT if start + size <= end else LENGTH)
+                        fits = False
+                        break
+                    to = store + rows * _rule(rules, kind, column.STORE) + row * size
+                    _copy(base + start, size, to)
+                    carried |= 1 << kind
+                    start += size
+                payload = end - start
+                if fits:
+                    length = payload - 4 - (byte(bth + 1) >> 4 & 3)
+                    if length < 0:
+                        worst = worst or PAD
                     else:
-                        status = ICRC_BAD
-        else:
-            payload = max(np.int64(0), end - start)
-        found.payload_offset[row] = start
-        found.payload_length[row] = payload
-        found.icrc_status[row] = status
-        found.damage[row] = damage
+                        payload = length
+                if worst == 0:
+                    if network < 0 or start - network > SCRATCH:
+                        set_byte(hard + row, 1)
+                    else:
+                        udp_at = base + udp if udp >= 0 else 0
+                        status = _icrc_status(
+                            tables, scratch, masks, base + network, prefix, udp_at, bth,
+                            base + end - 4, _rule(rules, network_kind, column.SIZE), network_kind,
+                        )  # fmt: skip
+        set_word(headers + 8 * row, carried)
+        set_half(payload_offset + 4 * row, start)
+        set_half(payload_length + 4 * row, payload)
+        set_byte(icrc_status + row, status)
+        set_byte(damage + row, worst)
 
 
 def walk(data: Array, frames: Frames, link_types: list[int], rules: Rules, found: Found) -> None:
-    """Fill `found` (all zeros) for every frame, but for those it marks as hard."""
-    _walk(data, frames, first_headers(link_types), rules, TABLES, found)
+    """Fill `found` (all zeros) for every frame, but for those it marks as hard.
+
+    Raises ValueError for frames that do not lie in `data`.
+    """
+    position = np.ascontiguousarray(frames.position, np.int64)
+    lengths = [np.ascontiguousarray(each, np.uint32) for each in frames[1:]]
+    rows = len(position)
+    if not rows:
+        return
+    if position.min() < 0 or (position + lengths[0]).max() > len(data):
+        raise ValueError(f"expected frames within {len(data)} bytes")
+    if len({rows, *map(len, lengths)}) != 1 or lengths[2].max() >= len(link_types):
+        raise ValueError("expected as many lengths and links as frames, and links that there are")
+    arrays: list[Array] = [
+        np.ascontiguousarray(data, np.uint8),
+        position,
+        *lengths,
+        first_headers(link_types),
+        *rules,
+        TABLES,
+        np.zeros(8 + SCRATCH + 8, np.uint8),
+        *found,
+    ]
+    _walk(rows, *(array.ctypes.data for array in arrays))
