@@ -14,17 +14,23 @@ from dissectors.bth import BTH
 from dissectors.deth import DETH
 from dissectors.erf import ERF
 from dissectors.ethernet import SMALLEST_ETHERTYPE, Ethernet
+from dissectors.gre import GRE
 from dissectors.grh import GRH
 from dissectors.hierarchy import FPDU, LEAVES, MPA, TLS, Path, content, path
-from dissectors.ip import IPv4, IPv6
+from dissectors.ip import IPv4, IPv6, IPv6Authentication, IPv6Extension, IPv6Fragment
 from dissectors.rules import HEADERS, Array
 from dissectors.table import PacketTable
 from dissectors.tcp import TCP
+from dissectors.vxlan import VXLAN
 
 CONTENTS: tuple[Path, ...] = ((), TLS, MPA, FPDU)
 BEGINNING = 16
 """Bytes of a TCP payload that tell what it is."""
 LLC = 0xFE
+TUNNELS = {ERF, GRE, VXLAN}
+"""Behind them stands an Ethernet header, or before them, or both."""
+IPV6_CHAIN = {IPv6Authentication, IPv6Extension, IPv6Fragment}
+"""Headers that may follow one another in any order."""
 
 
 def hierarchy(table: PacketTable) -> dict[Path, int]:
@@ -66,7 +72,8 @@ def _plain(table: PacketTable) -> Array:
     plain = np.zeros(len(table), bool)
     for mask in np.unique(headers):
         kinds = [kind for n, kind in enumerate(HEADERS) if int(mask) >> n & 1]
-        if ERF in kinds or {IPv4, IPv6} <= set(kinds):
+        chained = sum(kind in IPV6_CHAIN for kind in kinds)
+        if TUNNELS & set(kinds) or {IPv4, IPv6} <= set(kinds) or chained > 1:
             continue
         rows = np.flatnonzero(headers == mask)
         length = np.zeros(len(rows), np.int64)

@@ -6,6 +6,8 @@ a TCP payload begins, and not decoded.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from dissectors import opcode
 from dissectors.bth import BTH
 from dissectors.damage import DamageCode
@@ -15,12 +17,14 @@ from dissectors.grh import GRH
 from dissectors.header import Buffer, Header
 from dissectors.ip import IPv4, IPv6, IPv6Authentication, IPv6Extension, IPv6Fragment
 from dissectors.lrh import LRH
-from dissectors.packet import Packet
 from dissectors.pause import MACControl, Pause
 from dissectors.sa import RMPP
 from dissectors.sll import SLL, SLL2
 from dissectors.tcp import TCP
 from dissectors.udp import UDP
+
+if TYPE_CHECKING:
+    from dissectors.packet import Packet
 
 Path = tuple[str, ...]
 

@@ -10,7 +10,9 @@ from dissectors.text import hexadecimal, ipv4, ipv6
 PROTOCOL_TCP = 6
 PROTOCOL_UDP = 17
 PROTOCOL_GRE = 47
-ECN_NAMES = {0: "not ECT", 1: "ECT(1)", 2: "ECT(0)", 3: "CE"}
+ECN_CE = 3
+"""Congestion experienced: a switch on the way was full."""
+ECN_NAMES = {0: "not ECT", 1: "ECT(1)", 2: "ECT(0)", ECN_CE: "CE"}
 
 
 class IPv4(Variable):

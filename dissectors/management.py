@@ -40,6 +40,18 @@ def parse_management(payload: Buffer) -> tuple[tuple[int, Header], ...]:
     return tuple(headers)
 
 
+def cut_management(payload: Buffer) -> tuple[int, type[Header]] | None:
+    """The first header of a MAD that the payload has not all of, behind its offset; None where it
+    has all.
+    """
+    headers = [header for _, header in parse_management(payload) if not isinstance(header, IP_CM)]
+    mad = headers[0] if headers else None
+    called = following(mad.mgmt_class, mad.attribute_id) if isinstance(mad, MAD) else ()
+    kinds: tuple[type[Header], ...] = (MAD, *called)
+    left = kinds[len(headers) :]
+    return (sum(header.size for header in headers), left[0]) if left else None
+
+
 def following(mgmt_class: int, attribute_id: int) -> tuple[type[Header], ...]:
     """The headers that follow the common header of a MAD, as far as we read them."""
     if mgmt_class == CLASS_CM and attribute_id in MESSAGES:

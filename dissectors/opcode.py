@@ -2,7 +2,8 @@
 
 The table lists an opcode's name, value and headers (IBTA vol. 1, table 38; XRC: A14; CNP: A17.9;
 FLUSH and ATOMIC WRITE: A19) and nothing else: request or response, place in its message, payload
-or none are derived.
+or none are derived. The kernel (ib_pack.h) knows FLUSH for RC and RD and ATOMIC WRITE for RC; for
+the same operations of the other reliable transports we have no second source.
 """
 
 from __future__ import annotations

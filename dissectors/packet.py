@@ -6,34 +6,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
-from dissectors import icrc, opcode
-from dissectors.aeth import AETH, decode
-from dissectors.atomicacketh import AtomicAckETH
-from dissectors.atomiceth import AtomicETH
+from dissectors import describe, icrc
 from dissectors.bth import BTH
 from dissectors.carriers import carriers, first_header, linked
-from dissectors.cm import (
-    CM_DREP,
-    CM_DREQ,
-    CM_MRA,
-    CM_REJ,
-    CM_REP,
-    CM_REQ,
-    CM_RTU,
-    CM_SIDR_REP,
-    CM_SIDR_REQ,
-)
-from dissectors.damage import Damage
+from dissectors.damage import Damage, DamageCode
 from dissectors.deth import DETH
 from dissectors.grh import GRH
 from dissectors.header import Buffer, Field, Header
-from dissectors.ieth import IETH
-from dissectors.immdt import ImmDt
 from dissectors.ip import IPv4, IPv6
 from dissectors.lrh import LRH
-from dissectors.management import is_management, parse_management
-from dissectors.reth import RETH
-from dissectors.sa import PathRecord
+from dissectors.management import cut_management, is_management, parse_management
+from dissectors.opcode import BY_VALUE
 from dissectors.transport import parse_transport
 from dissectors.udp import ROCE_PORT, UDP
 
@@ -57,7 +40,8 @@ class Packet:
 
     `pad` and `icrc` are None where `build` shall compute them, or where a damaged or cut frame
     has none. `trailer` is what stands behind the innermost length: Ethernet padding, a frame
-    check sequence, a VCRC.
+    check sequence, a VCRC. `cut` is the header that `payload` is the beginning of, where the
+    frame ends inside a header.
     """
 
     headers: tuple[Header, ...]
@@ -67,6 +51,7 @@ class Packet:
     trailer: bytes = b""
     damage: Damage | None = None
     link_type: int = 1
+    cut: type[Header] | None = None
 
     @classmethod
     def parse(
@@ -87,14 +72,15 @@ class Packet:
         headers, damage, start, end = carried.headers, carried.damage, carried.start, carried.end
         if carried.follows is not BTH:
             payload, trailer = frame[start:end], frame[end:]
-            return cls(headers, payload, b"", None, trailer, damage, link_type)
+            return cls(headers, payload, b"", None, trailer, damage, link_type, carried.follows)
         found = parse_transport(frame, start, end)
         headers += found.headers
         damage = damage or found.damage
         start = found.payload_offset
         stop = start + found.payload_length
         if found.damage is not None:
-            return cls(headers, frame[start:stop], b"", None, frame[stop:], damage, link_type)
+            rest, cut = frame[start:stop], _cut(found.headers, found.damage)
+            return cls(headers, rest, b"", None, frame[stop:], damage, link_type, cut)
         check = end - icrc.SIZE
         whole = end <= len(frame)
         return cls(
@@ -171,10 +157,13 @@ class Packet:
         """Headers of the management datagram that the payload is, each behind its offset in the
         payload; empty where it is none.
         """
+        return parse_management(self.payload) if self.carries_management else ()
+
+    @property
+    def carries_management(self) -> bool:
+        """Whether the payload is a management datagram, or the beginning of one."""
         bth = self.get(BTH)
-        if bth is None or not is_management(bth, self.get(DETH)):
-            return ()
-        return parse_management(self.payload)
+        return bth is not None and is_management(bth, self.get(DETH))
 
     def get(self, kind: type[H]) -> H | None:
         """The innermost header of class `kind`, or None."""
@@ -193,7 +182,8 @@ class Packet:
     def layout(self) -> Iterator[Place]:
         """Every field of every header and its place in the frame, in wire order.
 
-        The IP addresses of a CM request lie inside its private data, and come after that.
+        The IP addresses of a CM request lie inside its private data, and come after that. Of a
+        header that the frame cuts off come the fields that are there whole.
         """
         start = 0
         for header in self.headers:
@@ -201,6 +191,26 @@ class Packet:
             start += len(header.pack())
         for offset, header in self.management:
             yield from _places(header, start + offset)
+        if self.cut_header is not None:
+            offset, header = self.cut_header
+            for place in _places(header, start + offset):
+                if place.bit_offset + place.bits <= 8 * (start + len(self.payload)):
+                    yield place
+
+    @property
+    def cut_header(self) -> tuple[int, Header] | None:
+        """The header that the frame ends in, behind its offset in the payload, zero where its
+        bytes are missing; None where there is none.
+        """
+        found: tuple[int, type[Header]] | None = None
+        if self.cut is not None:
+            found = 0, self.cut
+        elif self.damage is not None and self.carries_management:
+            found = cut_management(self.payload)
+        if found is None or len(self.payload) <= found[0]:
+            return None
+        offset, kind = found
+        return offset, kind.parse(self.payload[offset:].ljust(kind.size, b"\0"))
 
     @property
     def ends(self) -> tuple[str, str]:
@@ -217,39 +227,20 @@ class Packet:
         return "", ""
 
     def __str__(self) -> str:
-        """One line: ends, what it is, queue pair, PSN, and what its headers say."""
-        source, destination = self.ends
-        bth = self.get(BTH)
-        names = [type(header).__name__ for header in self.headers]
-        parts = [f"{source} > {destination}"] if source else []
-        if bth is None:
-            parts.append(" / ".join(names) or "unknown")
-        else:
-            parts.append(opcode.name(bth.opcode))
-            said = (*self.headers, *(header for _, header in self.management))
-            parts += [text(header) for header in said if (text := SUMMARIES.get(type(header)))]
-        parts.append(f"length {len(self.payload)}")
-        return ", ".join(parts) + (f" [{self.damage}]" if self.damage else "")
+        return describe.summary(self)
 
     def tree(self) -> str:
         """Headers and fields, one a line: byte offset, bits, name, value in words."""
-        lines: list[str] = []
-        current: Header | None = None
-        for header, field, bit_offset, bits, value in self.layout():
-            if header is not current:
-                current = header
-                title = (type(header).__doc__ or "").splitlines()[0]
-                lines.append(f"{bit_offset // 8:5}  {type(header).__name__}: {title}")
-            where = f"{bit_offset // 8:5}" + (f".{bit_offset % 8}" if bit_offset % 8 else "  ")
-            lines.append(f"{where}    {bits:3} bits  {field.name} = {field.text(value)}")
-        if self.payload:
-            lines.append(f"       payload: {len(self.payload)} bytes, pad: {len(self.pad or b'')}")
-        if self.icrc is not None:
-            status = {icrc.ICRC_OK: "correct", icrc.ICRC_BAD: "WRONG"}.get(self.icrc_status, "")
-            lines.append(f"       ICRC 0x{self.icrc:08x} {status}")
-        if self.damage:
-            lines.append(f"       damage: {self.damage}")
-        return "\n".join(lines)
+        return describe.tree(self)
+
+
+def _cut(headers: tuple[Header, ...], damage: Damage) -> type[Header] | None:
+    """The header that did not fit behind BTH and what of its extended headers did."""
+    if damage.code not in (DamageCode.CUT, DamageCode.LENGTH):
+        return None
+    opcode = BY_VALUE[headers[0].opcode] if headers and isinstance(headers[0], BTH) else None
+    kinds: tuple[type[Header], ...] = (BTH, *(opcode.headers if opcode is not None else ()))
+    return kinds[len(headers)]
 
 
 def _places(header: Header, start: int) -> Iterator[Place]:
@@ -267,26 +258,3 @@ ICRC_STATES: dict[type[Header], Callable[[Buffer], int]] = {
     LRH: icrc.lrh_state,
 }
 """Innermost header below UDP and BTH -> the CRC state after it and what extends it."""
-
-SUMMARIES: dict[type[Header], Callable[[Any], str]] = {
-    BTH: lambda h: f"QP {h.dest_qp:#x}, PSN {h.psn}" + (" AckReq" if h.ack_req else ""),
-    DETH: lambda h: f"from QP {h.src_qp:#x}, Q_Key {h.q_key:#x}",
-    RETH: lambda h: f"VA {h.va:#x}, R_Key {h.r_key:#x}, DMA length {h.dma_len}",
-    AETH: lambda h: f"{decode(h.syndrome).text}, MSN {h.msn}",
-    AtomicETH: lambda h: f"VA {h.va:#x}, swap/add {h.swap_add}, compare {h.compare}",
-    ImmDt: lambda h: f"immediate {h.data:#x}",
-    IETH: lambda h: f"invalidates R_Key {h.r_key:#x}",
-    AtomicAckETH: lambda h: f"was {h.original}",
-    CM_REQ: lambda h: f"CM REQ, QP {h.local_qpn:#x}, starting PSN {h.starting_psn}",
-    CM_MRA: lambda h: "CM MRA",
-    CM_REJ: lambda h: f"CM REJ, {CM_REJ.reason.text(h.reason)}",
-    CM_REP: lambda h: f"CM REP, QP {h.local_qpn:#x}, starting PSN {h.starting_psn}",
-    CM_RTU: lambda h: "CM RTU",
-    CM_DREQ: lambda h: f"CM DREQ, QP {h.remote_qpn:#x}",
-    CM_DREP: lambda h: "CM DREP",
-    CM_SIDR_REQ: lambda h: f"CM SIDR REQ, service {h.service_id:#x}",
-    CM_SIDR_REP: lambda h: f"CM SIDR REP, QP {h.qpn:#x}, Q_Key {h.q_key:#x}",
-    PathRecord: lambda h: (
-        f"path record {PathRecord.sgid.text(h.sgid)} > {PathRecord.dgid.text(h.dgid)}"
-    ),
-}

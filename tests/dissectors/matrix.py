@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from dissectors.arp import ARP
 from dissectors.bth import BTH
 from dissectors.cm import CM_REQ, MESSAGES
 from dissectors.deth import DETH
@@ -14,14 +15,16 @@ from dissectors.ethernet import VLAN, Ethernet
 from dissectors.gre import GRE
 from dissectors.grh import GRH
 from dissectors.header import Data, Header
-from dissectors.ip import IPv4, IPv6, IPv6Extension
+from dissectors.ip import IPv4, IPv6, IPv6Authentication, IPv6Extension, IPv6Fragment
 from dissectors.loopback import Loopback
 from dissectors.lrh import LRH
 from dissectors.mad import CLASS_CM, CLASS_SA, MAD, Q_KEY
 from dissectors.opcode import Opcode
 from dissectors.packet import Packet
+from dissectors.pause import PFC, MACControl, Pause
 from dissectors.sa import ATTRIBUTE_PATH_RECORD, RMPP, SA, PathRecord
 from dissectors.sll import SLL, SLL2
+from dissectors.tcp import TCP
 from dissectors.udp import UDP
 from dissectors.vxlan import VXLAN
 
@@ -46,6 +49,12 @@ CARRIERS: dict[str, tuple[int, tuple[Header, ...], bytes]] = {
         (MAC, V6, IPv6Extension(body=bytes.fromhex("010400000000")), ROCE),
         b"",
     ),
+    "ipv6-authentication": (
+        1,
+        (MAC, V6, IPv6Authentication(body=bytes(22)), ROCE),
+        b"",
+    ),
+    "ipv6-atomic-fragment": (1, (MAC, V6, IPv6Fragment(id=7), ROCE), b""),
     "vxlan": (1, (*TUNNEL, UDP(src_port=50000), VXLAN(vni=77), MAC, V4, ROCE), b""),
     "vxlan-v1": (1, (*TUNNEL, UDP(src_port=50000), VXLAN(vni=7), MAC, GRH(sgid=A6, dgid=B6)), b""),
     "gre": (1, (*TUNNEL, GRE(), V4, ROCE), b""),
@@ -116,9 +125,32 @@ def management() -> Iterator[tuple[str, bytes]]:
     yield "PathRecord", mad(common, RMPP(), telling(SA), telling(PathRecord)).build()
 
 
+TLS = b"\x17\x03\x03\x00\x05hello"
+
+
+def neighbours() -> Iterator[tuple[str, Packet]]:
+    """What is found beside RDMA, and what must not be taken for it: frames of link type 1."""
+    tcp = TCP(src_port=40000, dst_port=4433, sequence=1, acknowledgement=2, psh=1, ack=1)
+    rdma = roce(Opcode.RC_SEND_ONLY, (ROCE,)).build()
+    yield "TCP", Packet((MAC, V4, tcp))
+    yield "TLS", Packet((MAC, V4, tcp), TLS)
+    yield "TLS-options", Packet((MAC, V6, tcp.replace(data_offset=6, options=b"\1" * 4)), TLS)
+    yield "UET", Packet((MAC, V4, UDP(src_port=49152, dst_port=4793)), bytes(24))
+    yield "ARP", Packet((MAC, ARP(operation=1, sender_ip=1, target_ip=2)))
+    yield "Pause", Packet((MAC, MACControl(), Pause(quanta=0xFFFF)), bytes(42))
+    yield "PFC", Packet((MAC, MACControl(), telling(PFC, enabled=0xFF)), bytes(26))
+    yield "ICMP", Packet((MAC, V4.replace(protocol=1)), b"\x08\0\xf7\xff\0\0\0\0")
+    yield "LLDP", Packet((MAC.replace(type=0x88CC),), bytes(2))
+    yield "fragment", Packet((MAC, V4.replace(mf=1, df=0, protocol=17, id=11)), rdma[:24])
+    later = V4.replace(fragment_offset=3, df=0, protocol=17, id=12)
+    yield "fragment-later", Packet((MAC, later), rdma[:24])
+    fragment = IPv6Fragment(next_header=17, fragment_offset=3, mf=1, id=9)
+    yield "fragment-ipv6", Packet((MAC, V6, fragment), rdma[:24])
+
+
 def by_link_type() -> dict[int, list[tuple[str, bytes]]]:
     """Link type -> (what it is, frame) of the whole matrix."""
-    found: dict[int, list[tuple[str, bytes]]] = {1: list(management())}
+    found = {1: [*management(), *((what, packet.build()) for what, packet in neighbours())]}
     for name, (link_type, carrier, trailer) in CARRIERS.items():
         frames = found.setdefault(link_type, [])
         for row in Opcode:

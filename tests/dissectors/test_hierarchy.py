@@ -24,7 +24,8 @@ from dissectors.pause import PFC, MACControl, Pause
 from dissectors.table import PacketTable
 from dissectors.tcp import TCP
 from dissectors.udp import UDP
-from tests.dissectors import matrix
+from dissectors.vxlan import VXLAN
+from tests.dissectors import matrix, tshark
 from tests.dissectors.matrix import MAC, ROCE, V4, V6
 from tests.dissectors.samples import FILES, frames
 from tests.requires import tool
@@ -121,19 +122,21 @@ FURTHER = ("TLS", "mDNS", "DHCP")
 """TLS: tshark follows streams, and names their segments by the record that ends there."""
 
 
-def test_samples_as_tshark_sees_them() -> None:
+def test_samples_as_tshark_sees_them(tmp_path: FilePath) -> None:
     tool("tshark")
-    for file in FILES:
-        command = ["tshark", "-n", "-r", str(file), "-T", "fields", "-e", "frame.protocols"]
-        said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-        for line, (number, length, frame) in zip(said.splitlines(), frames(file), strict=True):
-            theirs = [TSHARK[name] for name in line.split(":") if name in TSHARK]
-            packet = Packet.parse(frame, original_length=length)
-            ours = [name for name in path(packet) if name in TSHARK.values()]
-            if BTH in packet:
-                theirs = theirs[: theirs.index("RoCEv2") + 1]
-            strip = [name for name in theirs if name not in FURTHER]
-            assert [name for name in ours if name not in FURTHER] == strip, (file, number)
+    known = [(file.stem, *frame) for file in FILES for frame in frames(file)]
+    joined = tmp_path / "samples.pcap"
+    tshark.write_pcap(joined, 1, (frame for *_, frame in known))
+    command = ["tshark", "-n", "-r", str(joined), "-T", "fields", "-e", "frame.protocols"]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    for line, (stem, number, length, frame) in zip(said.splitlines(), known, strict=True):
+        theirs = [TSHARK[name] for name in line.split(":") if name in TSHARK]
+        packet = Packet.parse(frame, original_length=length)
+        ours = [name for name in path(packet) if name in TSHARK.values()]
+        if BTH in packet:
+            theirs = theirs[: theirs.index("RoCEv2") + 1]
+        strip = [name for name in theirs if name not in FURTHER]
+        assert [name for name in ours if name not in FURTHER] == strip, (stem, number)
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
@@ -194,3 +197,12 @@ def test_marks() -> None:
     found = table(Packet(headers, bytes(16)).build(), plain.build(), marked.build())
     assert marks(found) == {"ECN CE": 2, "FECN": 1, "BECN": 1}
     assert marks(table(plain.build())) == {}
+
+
+def test_headers_in_another_order_are_counted_apart() -> None:
+    inner = (V6, ROCE.replace(dst_port=4789), VXLAN(vni=7))
+    there = Packet((MAC, *inner), bytes(4)).build()
+    within = Packet((*inner, MAC.replace(type=0x0800)), bytes(4)).build()
+    named = [path(Packet.parse(there)), path(Packet.parse(within, 101))]
+    frames = [Frame(1, there, len(there)), Frame(2, within, len(within), 101)]
+    assert hierarchy(PacketTable.from_frames(frames)) == Counter(named)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from functools import cache
 
 import pytest
 
@@ -14,10 +15,15 @@ from dissectors.reth import RETH
 from tests.requires import tool
 
 
-def tshark_values(field: str) -> dict[int, str]:
+@cache
+def tshark_values_of_all() -> list[list[str]]:
     tool("tshark")
     done = subprocess.run(["tshark", "-G", "values"], capture_output=True, text=True, check=True)
-    rows = (line.split("\t") for line in done.stdout.splitlines())
+    return [line.split("\t") for line in done.stdout.splitlines() if "infiniband" in line]
+
+
+def tshark_values(field: str) -> dict[int, str]:
+    rows = tshark_values_of_all()
     return {int(row[2], 0): row[3] for row in rows if row[0] == "V" and row[1] == field}
 
 

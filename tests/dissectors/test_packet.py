@@ -9,62 +9,106 @@ from hypothesis import strategies as st
 from dissectors import icrc
 from dissectors.aeth import AETH
 from dissectors.bth import BTH
+from dissectors.carriers import LINK_TYPES, RAW_IP
 from dissectors.damage import DamageCode
-from dissectors.ethernet import VLAN, Ethernet
-from dissectors.grh import GRH
-from dissectors.header import Header
-from dissectors.icrc import ICRC_BAD, ICRC_NOT_ROCE, ICRC_OK, ICRC_UNCHECKABLE
-from dissectors.ip import IPv4, IPv6
+from dissectors.ethernet import Ethernet
+from dissectors.header import Tail
+from dissectors.icrc import ICRC_BAD, ICRC_NOT_ROCE, ICRC_OK
+from dissectors.ip import IPv4
 from dissectors.opcode import Opcode
 from dissectors.packet import Packet
-from dissectors.reth import RETH
 from dissectors.transport import parse_transport, transport_bytes
 from dissectors.udp import UDP
+from tests.dissectors import matrix
 from tests.dissectors.samples import SAMPLES, frames
 
-A6, B6 = bytes.fromhex("fe80" + "00" * 13 + "01"), bytes.fromhex("fe80" + "00" * 13 + "02")
-CARRIERS: dict[str, tuple[Header, ...]] = {
-    "ipv4": (Ethernet(), IPv4(src=0x0A4D0001, dst=0x0A4D0002), UDP(src_port=49152)),
-    "ipv4-options": (Ethernet(), IPv4(src=1, dst=2, options=b"\x94\x04\x00\x00"), UDP()),
-    "ipv6": (Ethernet(), IPv6(src=A6, dst=B6), UDP(src_port=49152)),
-    "vlan": (Ethernet(type=0x8100), VLAN(id=5), IPv4(src=1, dst=2), UDP()),
-    "roce-v1": (Ethernet(), GRH(sgid=A6, dgid=B6)),
-}
+ROWS = list({row.headers: row for row in Opcode}.values())
+"""One opcode for each list of headers."""
 
 
-def built(row: Opcode, carrier: tuple[Header, ...], payload: bytes) -> Packet:
-    bth = BTH(opcode=row, dest_qp=0x12, psn=0xFFFFFE)
-    headers = (*carrier, bth, *(kind() for kind in row.headers))
-    return Packet(headers, payload if row.has_payload else b"")
-
-
-@pytest.mark.parametrize("carrier", CARRIERS)
+@pytest.mark.parametrize("carrier", matrix.CARRIERS)
 def test_every_opcode_over_every_carrier(carrier: str) -> None:
+    link_type, headers, trailer = matrix.CARRIERS[carrier]
     for row in Opcode:
-        check_round_trip(row, carrier)
+        packet = matrix.roce(row, headers, trailer)
+        frame = packet.build()
+        parsed = Packet.parse(frame, link_type)
+        assert parsed.damage is None
+        assert parsed.icrc_status == ICRC_OK
+        assert (parsed.payload, parsed.trailer) == (packet.payload, trailer)
+        assert list(map(type, parsed.headers)) == list(map(type, packet.headers))
+        assert parsed.build() == frame
+        assert parsed[BTH].pad_count == -len(packet.payload) % 4
 
 
-def check_round_trip(row: Opcode, carrier: str) -> None:
-    packet = built(row, CARRIERS[carrier], b"13 bytes long")
-    frame = packet.build()
-    parsed = Packet.parse(frame)
-    assert parsed.damage is None
-    assert parsed.icrc_status == ICRC_OK
-    assert parsed.payload == packet.payload
-    kinds = [type(header) for header in packet.headers]
-    assert [type(header) for header in parsed.headers] == kinds
-    assert parsed.build() == frame
-    assert parsed[BTH].pad_count == -len(packet.payload) % 4
+@pytest.mark.parametrize("carrier", matrix.CARRIERS)
+def test_a_cut_frame_gives_every_field_that_is_there(carrier: str) -> None:
+    link_type, headers, trailer = matrix.CARRIERS[carrier]
+    for row in ROWS:
+        frame = matrix.roce(row, headers, trailer).build()
+        whole = fixed_fields(Packet.parse(frame, link_type))
+        for there in range(len(frame)):
+            packet = Packet.parse(frame[:there], link_type, len(frame))
+            assert packet.damage is not None
+            assert packet.icrc_status != ICRC_OK
+            assert packet.build() == frame[:there]
+            fields = fixed_fields(packet)
+            assert fields == [field for field in whole if ends(field) <= 8 * there], (row, there)
 
 
-@pytest.mark.parametrize("carrier", ["ipv4", "ipv4-options", "ipv6", "vlan"])
+def fixed_fields(packet: Packet) -> list[tuple[str, int, int, object]]:
+    """(name, bit offset, bits, value) of all but the tails, of which there may be a part."""
+    return [
+        (place.field.path, place.bit_offset, place.bits, place.value)
+        for place in packet.layout()
+        if not isinstance(place.field, Tail)
+    ]
+
+
+def ends(field: tuple[str, int, int, object]) -> int:
+    return field[1] + field[2]
+
+
+def test_a_cut_management_datagram_gives_every_field_that_is_there() -> None:
+    for what, frame in matrix.management():
+        whole = fixed_fields(Packet.parse(frame))
+        plain = [field for field in whole if not field[0].startswith("ip_cm.")]
+        for there in range(len(frame)):
+            packet = Packet.parse(frame[:there], original_length=len(frame))
+            fields = fixed_fields(packet)
+            expected = [field for field in plain if ends(field) <= 8 * there]
+            assert [f for f in fields if not f[0].startswith("ip_cm.")] == expected, (what, there)
+
+
+def test_a_fragment_is_not_misread() -> None:
+    found = {what: Packet.parse(packet.build()) for what, packet in matrix.neighbours()}
+    for what, packet in found.items():
+        if what.startswith("fragment"):
+            assert packet.damage is not None
+            assert packet.damage.code == DamageCode.FRAGMENT
+            assert UDP not in packet
+
+
+def test_a_port_of_the_user_s() -> None:
+    frame = roce()
+    moved = frame[:36] + (18515).to_bytes(2, "big") + frame[38:]
+    assert BTH not in Packet.parse(moved)
+    assert Packet.parse(moved, roce_port=18515)[BTH] == Packet.parse(frame)[BTH]
+
+
+SCAPY_READS = ["ipv4", "ipv4-options", "ipv6", "vlan", "qinq", "vxlan", "gre"]
+
+
+@pytest.mark.parametrize("carrier", SCAPY_READS)
 def test_lengths_checksums_and_icrc_are_those_of_scapy(carrier: str) -> None:
-    import scapy.layers.inet6  # noqa: F401
+    import scapy.layers.inet6
+    import scapy.layers.vxlan  # noqa: F401
     from scapy.contrib.roce import BTH as TheirBTH  # noqa: N811
     from scapy.layers.inet import IP
     from scapy.layers.l2 import Ether
 
-    frame = built(Opcode.RC_SEND_ONLY, CARRIERS[carrier], b"twelve bytes").build()
+    packet = matrix.roce(Opcode.RC_SEND_ONLY, matrix.CARRIERS[carrier][1])
+    frame = Packet(packet.headers, b"twelve bytes").build()
     theirs = Ether(frame)
     if IP in theirs:
         del theirs[IP].chksum, theirs[IP].len
@@ -91,7 +135,8 @@ def test_transport_alone_gives_what_the_frame_gives(name: str) -> None:
 
 
 def roce(payload: bytes = b"data") -> bytes:
-    return built(Opcode.RC_RDMA_WRITE_ONLY, CARRIERS["ipv4"], payload).build()
+    packet = matrix.roce(Opcode.RC_RDMA_WRITE_ONLY, matrix.CARRIERS["ipv4"][1])
+    return Packet(packet.headers, payload).build()
 
 
 def test_a_changed_bit_is_noticed_unless_the_icrc_leaves_it_out() -> None:
@@ -109,7 +154,7 @@ def test_damage_is_named_with_its_place() -> None:
     frame, empty = roce(), roce(b"")
     cases = [
         (frame[:42] + b"\xff" + frame[43:], DamageCode.OPCODE, "opcode 0xff at offset 42"),
-        (empty[:43] + b"\x30" + empty[44:], DamageCode.PAD, "pad (3 bytes) and ICRC at offset 70"),
+        (empty[:43] + b"\x30" + empty[44:], DamageCode.PAD, "pad (3 bytes) and ICRC at"),
     ]
     short = bytearray(empty)
     short[16:18] = (20 + 8 + 20).to_bytes(2, "big")
@@ -120,16 +165,6 @@ def test_damage_is_named_with_its_place() -> None:
         assert damage is not None
         assert damage.code == code
         assert text in str(damage)
-
-
-def test_a_cut_frame_gives_the_headers_that_are_there() -> None:
-    frame = roce(bytes(400))
-    packet = Packet.parse(frame[:96], original_length=len(frame))
-    assert packet.damage is not None
-    assert packet.damage.code == DamageCode.CUT
-    assert packet[RETH] == Packet.parse(frame)[RETH]
-    assert packet.icrc_status == ICRC_UNCHECKABLE
-    assert packet.build() == frame[:96]
 
 
 def test_not_roce() -> None:
@@ -155,23 +190,14 @@ def test_layout_covers_the_headers_without_gap() -> None:
     assert at == 8 * sum(header.header_length for header in packet.headers)
 
 
-SEEDS = [frame for _, _, frame in frames(SAMPLES / "rxe61_pyverbs_rc.pcap")][20:30]
-
-
-@settings(max_examples=300)
-@given(st.one_of(st.binary(max_size=200), st.sampled_from(SEEDS)), st.data())
-def test_no_bytes_raise(frame: bytes, data: st.DataObject) -> None:
-    mutated = bytearray(frame)
-    for _ in range(data.draw(st.integers(0, 6))):
-        if mutated:
-            mutated[data.draw(st.integers(0, len(mutated) - 1))] = data.draw(st.integers(0, 255))
-    cut = bytes(mutated[: data.draw(st.integers(0, len(mutated)))])
-    packet = Packet.parse(cut)
-    assert packet.build() == cut
+@settings(max_examples=200)
+@given(st.binary(max_size=200), st.sampled_from([*LINK_TYPES, RAW_IP, 9999]), st.integers(0, 300))
+def test_noise_does_not_raise(frame: bytes, link_type: int, more: int) -> None:
+    # Mangled frames that mean something: tests/fuzz.
+    packet = Packet.parse(frame, link_type, len(frame) + more)
+    assert packet.build() == frame
     assert str(packet)
     assert packet.tree() is not None
-    assert packet.icrc_status in range(4)
-    assert all(place.bit_offset + place.bits <= 8 * len(cut) for place in packet.layout())
 
 
 def test_a_bad_header_longer_than_what_carries_it_is_kept_once() -> None:

@@ -1,0 +1,143 @@
+"""A packet in words: one line, or a tree of its fields."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from dissectors import icrc, opcode
+from dissectors.aeth import AETH, decode
+from dissectors.arp import ARP
+from dissectors.atomicacketh import AtomicAckETH
+from dissectors.atomiceth import AtomicETH
+from dissectors.bth import BTH
+from dissectors.cm import (
+    CM_DREP,
+    CM_DREQ,
+    CM_MRA,
+    CM_REJ,
+    CM_REP,
+    CM_REQ,
+    CM_RTU,
+    CM_SIDR_REP,
+    CM_SIDR_REQ,
+)
+from dissectors.deth import DETH
+from dissectors.feth import FETH
+from dissectors.header import Header
+from dissectors.hierarchy import path
+from dissectors.ieth import IETH
+from dissectors.immdt import ImmDt
+from dissectors.ip import ECN_CE, IPv4, IPv6
+from dissectors.pause import PFC, Pause
+from dissectors.rdeth import RDETH
+from dissectors.reth import RETH
+from dissectors.sa import PathRecord
+from dissectors.tcp import TCP
+from dissectors.udp import UDP
+from dissectors.xrceth import XRCETH
+
+if TYPE_CHECKING:
+    from dissectors.packet import Packet
+
+
+def _bth(h: BTH) -> str:
+    flags = {"solicited": h.se, "AckReq": h.ack_req, "FECN": h.fecn, "BECN": h.becn}
+    said = "".join(f" {name}" for name, value in flags.items() if value)
+    return f"QP {h.dest_qp:#x}, PSN {h.psn}{said}"
+
+
+def _marked(h: IPv4 | IPv6) -> str:
+    return "CE" if h.ecn == ECN_CE else ""
+
+
+SUMMARIES: dict[type[Header], Callable[[Any], str]] = {
+    IPv4: _marked,
+    IPv6: _marked,
+    BTH: _bth,
+    RDETH: lambda h: f"EE context {h.ee_context:#x}",
+    DETH: lambda h: f"from QP {h.src_qp:#x}, Q_Key {h.q_key:#x}",
+    XRCETH: lambda h: f"SRQ {h.xrc_srq:#x}",
+    RETH: lambda h: f"VA {h.va:#x}, R_Key {h.r_key:#x}, DMA length {h.dma_len}",
+    AETH: lambda h: f"{decode(h.syndrome).text}, MSN {h.msn}",
+    AtomicETH: lambda h: (
+        f"VA {h.va:#x}, R_Key {h.r_key:#x}, swap/add {h.swap_add}, compare {h.compare}"
+    ),
+    AtomicAckETH: lambda h: f"was {h.original}",
+    ImmDt: lambda h: f"immediate {h.data:#x}",
+    IETH: lambda h: f"invalidates R_Key {h.r_key:#x}",
+    FETH: lambda h: f"{FETH.selectivity.text(h.selectivity)}, {FETH.placement.text(h.placement)}",
+    CM_REQ: lambda h: f"CM REQ, QP {h.local_qpn:#x}, starting PSN {h.starting_psn}",
+    CM_MRA: lambda h: f"CM MRA of {CM_MRA.message.text(h.message)}",
+    CM_REJ: lambda h: f"CM REJ, {CM_REJ.reason.text(h.reason)}",
+    CM_REP: lambda h: f"CM REP, QP {h.local_qpn:#x}, starting PSN {h.starting_psn}",
+    CM_RTU: lambda h: "CM RTU",
+    CM_DREQ: lambda h: f"CM DREQ, QP {h.remote_qpn:#x}",
+    CM_DREP: lambda h: "CM DREP",
+    CM_SIDR_REQ: lambda h: f"CM SIDR REQ, service {h.service_id:#x}",
+    CM_SIDR_REP: lambda h: f"CM SIDR REP, QP {h.qpn:#x}, Q_Key {h.q_key:#x}",
+    PathRecord: lambda h: (
+        f"path record {PathRecord.sgid.text(h.sgid)} > {PathRecord.dgid.text(h.dgid)}"
+    ),
+    ARP: lambda h: (
+        f"who has {ARP.target_ip.text(h.target_ip)}? asks {ARP.sender_ip.text(h.sender_ip)}"
+        if h.operation == 1
+        else f"{ARP.sender_ip.text(h.sender_ip)} is at {ARP.sender_mac.text(h.sender_mac)}"
+    ),
+    Pause: lambda h: f"{h.quanta} quanta",
+    PFC: lambda h: (
+        "quanta by priority " + " ".join(f"{n}:{h[1 + n]}" for n in range(8) if h.enabled >> n & 1)
+    ),
+}
+"""What one line says of a header; nothing for those that it leaves out."""
+
+PORTS: dict[type[Header], Callable[[Any], str]] = {
+    TCP: lambda h: f"port {h.src_port} > {h.dst_port}",
+    UDP: lambda h: f"port {h.src_port} > {h.dst_port}",
+}
+"""Said where no BTH follows."""
+
+
+def summary(packet: Packet) -> str:
+    """One line: ends, what it is, and what its headers say."""
+    source, destination = packet.ends
+    bth = packet.get(BTH)
+    what = " / ".join(path(packet)) if bth is None else opcode.name(bth.opcode)
+    texts = SUMMARIES | (PORTS if bth is None else {})
+    headers = (*packet.headers, *(header for _, header in packet.management))
+    said = [texts[type(header)](header) for header in headers if type(header) in texts]
+    if packet.cut_header is not None:
+        said.append(f"{type(packet.cut_header[1]).__name__} cut off")
+    parts = [f"{source} > {destination}" if source else "", what, *said]
+    parts.append(f"length {len(packet.payload)}")
+    damage = f" [{packet.damage}]" if packet.damage else ""
+    return ", ".join(part for part in parts if part) + damage
+
+
+def tree(packet: Packet) -> str:
+    """Headers and fields, one a line: byte offset (and bit), bits, name, value in words."""
+    lines: list[str] = []
+    current: Header | None = None
+    cut_header = packet.cut_header
+    for header, field, bit_offset, bits, value in packet.layout():
+        if header is not current:
+            current = header
+            title = (type(header).__doc__ or "").splitlines()[0].rstrip(".")
+            cut = ", cut off" if cut_header is not None and header == cut_header[1] else ""
+            lines.append(f"{bit_offset // 8:5}  {type(header).__name__}: {title}{cut}")
+        where = f"{bit_offset // 8:5}" + (f".{bit_offset % 8}" if bit_offset % 8 else "  ")
+        words = field.text(value)
+        if field is BTH.opcode:
+            words += f" ({opcode.name(value)})"
+        lines.append(f"{where}    {bits:3} bits  {field.name} = {words}")
+    if packet.payload:
+        pad = f", pad: {len(packet.pad)}" if packet.pad else ""
+        lines.append(f"       payload: {len(packet.payload)} bytes{pad}")
+    if packet.icrc is not None:
+        status = {icrc.ICRC_OK: "correct", icrc.ICRC_BAD: "WRONG"}.get(packet.icrc_status, "")
+        lines.append(f"       ICRC 0x{packet.icrc:08x} {status}".rstrip())
+    if packet.trailer:
+        lines.append(f"       trailer: {packet.trailer.hex()}")
+    if packet.damage:
+        lines.append(f"       damage: {packet.damage}")
+    return "\n".join(lines)
