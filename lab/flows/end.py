@@ -7,7 +7,6 @@ compute, and a barrier inside TLS.
 
 from __future__ import annotations
 
-import hashlib
 import select
 import threading
 import time
@@ -24,6 +23,7 @@ from lab.flows.names import OPCODES, RECEIVE, STATUSES
 QKEY = 0x1C0FFEE  # UD: what datagrams must carry
 GRH = 40  # UD: bytes before each message received, the GRH or the IP header
 WATCH_SECONDS = 0.1
+LINE = 64  # bytes of a line of `End.pattern`
 WORDS = 64  # bytes of the atomics' area: eight words of 64 bits
 
 
@@ -240,13 +240,16 @@ class End:
             )
 
     def pattern(self, what: str, length: int) -> bytes:
-        """Bytes that both ends can compute, others at each call with the same `what`.
+        """Text that both ends can compute, other at each call with the same `what`, and nowhere
+        twice the same: lines that end in their own offset.
 
-        Both ends must call it in the same order.
+        Both ends must call it in the same order. Readable in a capture; random bytes would now and
+        then look to tshark like another protocol's, malformed.
         """
         self._patterns[what] += 1
-        seed = f"{self.connection} {what} {self._patterns[what]}"
-        return hashlib.shake_128(seed.encode()).digest(length)
+        label = f"#{self.connection}.{self._patterns[what]} {what}"
+        lines = (f"{label:<48.48}{offset:>15}\n" for offset in range(0, length, LINE))
+        return "".join(lines).encode()[:length]
 
     @property
     def _name(self) -> str:
