@@ -5,11 +5,12 @@ Exit status: 0 pass, 1 fail, 2 usage or unreadable input, 3 inconclusive.
 
 from __future__ import annotations
 
+import contextlib
 import json as json_module
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 from cyclopts import App, Parameter
 
@@ -40,6 +41,9 @@ Expected = Annotated[
     list[str] | None,
     Parameter(name="--expect", negative="", help="IP:QPN=PSN that was agreed; repeatable."),
 ]
+All = Annotated[
+    bool, Parameter(name="--all", negative="", help="List connections that match, too: all.")
+]
 Json = Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON document.")]
 
 app = App(name="rocelab", help="Judge RDMA captures.")
@@ -58,15 +62,20 @@ def verify(
     annotate: Annotated[
         Path | None, Parameter(help="Write the capture there as pcapng with packet comments.")
     ] = None,
+    every: All = False,
     json: Json = False,
 ) -> NoReturn:
     """Are the PSNs that were negotiated the ones on the wire?"""
-    results = _results(path, keylog, truth, log=log or (), expect=expect or (), more=more)
+    with _judging(path, json=json):
+        results = _results(path, keylog, truth, log=log or (), expect=expect or (), more=more)
     try:
         _write_files(results, junit, annotate)
     except OSError as error:
         _refuse(f"{error.filename}: {error.strerror or error}")
-    _print(results, json=json)
+    _print(results, json=json, every=every)
+    if not (keylog or truth or log or expect):
+        with contextlib.suppress(OSError):  # somebody else's run may be read only
+            _keep(results)
     sys.exit(STATUS[results.verdict])
 
 
@@ -88,14 +97,22 @@ def analyze(
     *,
     keylog: KeyLogFile = None,
     truth: TruthFiles = None,
+    every: All = False,
     json: Json = False,
     report: Annotated[Path | None, Parameter(help="Write the HTML report there too.")] = None,
 ) -> NoReturn:
     """Run every pass and show what each concludes."""
-    results = _results(path, keylog, truth)
+    with _judging(path, json=json):
+        results = _results(path, keylog, truth)
+    # First what was found: there may be no room for a report.
+    _print(results, json=json, every=every)
+    if not (keylog or truth):
+        try:
+            _keep(results)
+        except OSError as error:
+            _refuse(f"{error.filename or path}: {error.strerror or error}")
     if report is not None:
         _write_report(results, report)
-    _print(results, json=json)
     sys.exit(STATUS[results.verdict])
 
 
@@ -110,7 +127,9 @@ def report(
 ) -> None:
     """Write the HTML report of a run or capture."""
     target = out or (path / "report.html" if path.is_dir() else path.with_suffix(".html"))
-    _write_report(_results(path, keylog, truth), target)
+    with _judging(path, json=False):
+        results = _results(path, keylog, truth)
+    _write_report(results, target)
     sys.stdout.write(f"{printable(str(target))}\n")
 
 
@@ -134,7 +153,8 @@ def figures(
     if unknown := [each for each in wanted if each not in FORMATS]:
         _refuse(f"--formats: expected {', '.join(FORMATS)}, found {unknown[0]!r}")
     target = out or (path if path.is_dir() else path.parent) / "figures"
-    results = _results(path, keylog, truth)
+    with _judging(path, json=False):
+        results = _results(path, keylog, truth)
     try:
         drawings = gallery(results)
         written = export(drawings, target, wanted)
@@ -230,25 +250,55 @@ def _results(
     expect: Sequence[str] = (),
     more: Sequence[Path] = (),
 ) -> Results:
+    from analysis.verify import verify as judge  # noqa: PLC0415 - loads numpy and pyshark
+
+    return judge(path, keylog, truth or (), log=log, expect=expect, more=more)
+
+
+@contextlib.contextmanager
+def _judging(path: Path, *, json: bool) -> Iterator[None]:
+    """What cannot be read is refused; who asked for a document gets one that says so."""
     from analysis.verify import Unreadable  # noqa: PLC0415 - loads numpy and pyshark
-    from analysis.verify import verify as judge  # noqa: PLC0415
 
     try:
-        return judge(path, keylog, truth or (), log=log, expect=expect, more=more)
+        yield
     except Unreadable as error:
+        if json:
+            from analysis.document import unreadable  # noqa: PLC0415
+
+            sys.stdout.write(_text(unreadable(path, str(error))))
         _refuse(str(error))
 
 
-def _print(results: Results, *, json: bool) -> None:
+def _print(results: Results, *, json: bool, every: bool) -> None:
     if json:
         from analysis.document import document  # noqa: PLC0415
 
-        json_module.dump(document(results), sys.stdout, indent=2)
-        sys.stdout.write("\n")
+        sys.stdout.write(_text(document(results)))
+        sys.stdout.flush()
         return
     from analysis.terminal import show  # noqa: PLC0415 - loads rich
 
-    show(results)
+    show(results, every=every)
+
+
+def _text(document: dict[str, Any]) -> str:
+    return json_module.dumps(document, indent=2) + "\n"
+
+
+def _keep(results: Results) -> None:
+    """Write a run's results.json, whole or not at all; raises OSError."""
+    from analysis.document import document  # noqa: PLC0415
+
+    if results.context.folder is None:
+        return
+    target = results.context.folder / "results.json"
+    part = target.with_suffix(".part")
+    try:
+        part.write_text(_text(document(results)), encoding="utf-8")
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _write_report(results: Results, out: Path) -> None:

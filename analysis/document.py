@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from analysis.context import Context
 from analysis.conversations import Connection
-from analysis.finding import Answer, Finding, Judgement, PassResult, Verdict
+from analysis.finding import Answer, Finding, Judgement, PassResult, Severity, Verdict
 from analysis.negotiated import End, Negotiated
 from dissectors.icrc import ICRC_BAD, ICRC_OK, ICRC_UNCHECKABLE
 
@@ -56,6 +57,21 @@ def document(results: Results) -> dict[str, Any]:
             {"id": name, "verdict": str(result.verdict), "summary": result.summary}
             for name, result in results.passes.items()
         ],
+    }
+
+
+def unreadable(path: Path, message: str) -> dict[str, Any]:
+    """The document of an input that cannot be read: inconclusive, and the finding says why."""
+    nothing = dict.fromkeys(("packets", "roce_packets", "icrc_ok", "icrc_bad", "icrc_unchecked"), 0)
+    folder = path.is_dir()
+    return {
+        "schema": SCHEMA,
+        "run": str(path) if folder else None,
+        "verdict": str(Verdict.INCONCLUSIVE),
+        "capture": {"file": None if folder else str(path), **nothing},
+        "connections": [],
+        "findings": [_finding(Finding("unreadable", Severity.ERROR, message))],
+        "passes": [],
     }
 
 

@@ -24,7 +24,9 @@ from analysis.negotiated import Convention
 from dissectors.text import printable
 
 LISTED = 40
-"""Directions and findings shown; the rest is counted (--json has all)."""
+"""Directions that do not match, and findings, that are shown; the rest is counted."""
+MATCHING = 10
+"""Connections shown in which all matches."""
 FRAMES = 8
 NOT_ASKED = Answer(Status.MISSING)
 ALIKE = 3
@@ -56,8 +58,8 @@ SIGNS = {Status.AGREES: "yes", Status.DISAGREES: "NO", Status.MISSING: "-", Stat
 SIGN_COLOURS = {Status.AGREES: "green", Status.DISAGREES: "red", Status.FAILED: "yellow"}
 
 
-def show(results: Results, console: Console | None = None) -> None:
-    """Print `results`."""
+def show(results: Results, console: Console | None = None, *, every: bool = False) -> None:
+    """Print `results`; `every` connection, or those that tell something and a few that match."""
     console = console or Console(highlight=False, soft_wrap=True)
     console.print(
         Text.assemble(
@@ -68,16 +70,16 @@ def show(results: Results, console: Console | None = None) -> None:
     for name, result in results.passes.items():
         verdict = Text(f"{result.verdict!s:<15}", COLOURS[result.verdict])
         console.print(Text.assemble("  ", verdict, f"{name:<18} {printable(result.summary)}"))
-    _directions(console, results)
+    _directions(console, results, every=every)
     _absent(console, results.judgements)
     _findings(console, results.findings)
 
 
-def _directions(console: Console, results: Results) -> None:
+def _directions(console: Console, results: Results, *, every: bool) -> None:
     judgements = results.judgements
     if not judgements:
         return
-    shown = _gravest(judgements)
+    shown = judgements if every else telling(judgements)
     console.print()
     heard = {name: None for judgement in judgements for name in judgement.witnesses}
     columns = COLUMNS | {name.removeprefix("endpoint_"): WITNESS_WIDTH for name in heard}
@@ -90,8 +92,11 @@ def _directions(console: Console, results: Results) -> None:
             console.print(Text(printable(_headline(connection)), "bold"))
         cells = zip(_row(judgement, heard), columns.values(), strict=True)
         console.print(Text("  ").join(_padded(cell, width) for cell, width in cells))
-    if len(shown) < len(judgements):
-        console.print(f"and {len(judgements) - len(shown)} more directions (--json has all)")
+    hidden = {j.connection for j in judgements} - {j.connection for j in shown}
+    odd = {j.connection for j in judgements if j.verdict is not PsnVerdict.MATCH}
+    for count, what in ((len(hidden - odd), "match"), (len(hidden & odd), "do not match")):
+        if count:
+            console.print(f"{count} more connections {what}; verify --all or --json shows them")
 
 
 def _headline(connection: Connection) -> str:
@@ -114,9 +119,13 @@ def _padded(cell: Text, width: int) -> Text:
     return cell
 
 
-def _gravest(judgements: Sequence[Judgement]) -> list[Judgement]:
-    """The first LISTED, those that do not match before the others, then in their own order."""
-    chosen = sorted(judgements, key=lambda j: j.verdict is PsnVerdict.MATCH)[:LISTED]
+def telling(judgements: Sequence[Judgement]) -> list[Judgement]:
+    """The first LISTED that do not match and the first MATCHING connections that do, in order."""
+    odd = [j for j in judgements if j.verdict is not PsnVerdict.MATCH]
+    without = {j.connection for j in odd}
+    even = list(dict.fromkeys(j.connection for j in judgements if j.connection not in without))
+    shown = {*even[:MATCHING]}
+    chosen = odd[:LISTED] + [j for j in judgements if j.connection in shown]
     return sorted(chosen, key=lambda j: (j.connection, j.sender))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json as json_module
 import os
+import signal
 import sys
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
@@ -211,6 +212,8 @@ for _name, _help in ANALYSIS.items():
 
 def main() -> None:
     """Run one command; the exit status is 0, 1 (fail), 2 (usage) or 3 (inconclusive)."""
+    # As Ctrl-C: nothing temporary stays behind.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         app(exit_on_error=False)
     except CycloptsError:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from captures.run import load as load_run
+from dissectors.text import printable
 from lab.hosts.model import HostsError
 from lab.runner.options import Options
 from lab.runner.run import RunnerError, execute
@@ -41,7 +42,7 @@ def run_scenario(
         directory = execute(Options(scenario, defaults, **options), progress)
     except (ScenarioError, HostsError, RunnerError, PlanError) as error:
         progress("")
-        sys.stderr.write(f"rocelab: {error}\n")
+        sys.stderr.write(f"rocelab: {printable(str(error))}\n")
         return USAGE
     progress("")
     run = load_run(directory)
@@ -49,8 +50,12 @@ def run_scenario(
         sys.stderr.write(f"rocelab: {run.reason}; what was recorded is in {directory}\n")
         return INTERRUPTED
     if run.status == "failed":
-        sys.stderr.write(f"rocelab: the run failed: {run.reason}\n")
-    status = judged(directory, json=json)
+        sys.stderr.write(f"rocelab: the run failed: {printable(run.reason)}\n")
+    try:
+        status = judged(directory, json=json)
+    except KeyboardInterrupt:
+        sys.stderr.write(f"rocelab: interrupted; judge the run with: rocelab verify {directory}\n")
+        return INTERRUPTED
     return FAIL if run.status == "failed" else status
 
 

@@ -78,7 +78,7 @@ def execute(options: Options, progress: Progress) -> Path:
     where it cannot begin; a run that fails or is interrupted says so in its run.json.
     """
     state = _new_directory(options)
-    with _interruptions() as ignore_interruptions:
+    with _interruptions() as (ignore_interruptions, pressed):
         try:
             progress("making hosts")
             setting = make(options, state.directory, progress)
@@ -94,6 +94,8 @@ def execute(options: Options, progress: Progress) -> Path:
             state.fail(f"nothing can be recorded: {error}")
         ignore_interruptions()
         _save(state)
+        if pressed and state.status != "interrupted":
+            raise KeyboardInterrupt
     return state.directory
 
 
@@ -143,8 +145,11 @@ def _unused(directory: Path) -> Path:
 
 
 @contextlib.contextmanager
-def _interruptions() -> Iterator[Callable[[], None]]:
-    """SIGINT, SIGTERM and SIGHUP raise KeyboardInterrupt until the function given is called."""
+def _interruptions() -> Iterator[tuple[Callable[[], None], list[int]]]:
+    """SIGINT, SIGTERM and SIGHUP raise KeyboardInterrupt until the function given is called.
+
+    From then on they are put into the list given.
+    """
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
     def interrupt(_number: int, _frame: object) -> None:
@@ -153,11 +158,12 @@ def _interruptions() -> Iterator[Callable[[], None]]:
 
     def ignore() -> None:
         for number in numbers:
-            signal.signal(number, signal.SIG_IGN)
+            signal.signal(number, lambda number, _frame: pressed.append(number))
 
+    pressed: list[int] = []
     before = {number: signal.signal(number, interrupt) for number in numbers}
     try:
-        yield ignore
+        yield ignore, pressed
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -356,7 +362,14 @@ def _save(state: Progressing) -> None:
         versions=_versions(),
         sha256=evidence(state.directory),
     )
-    save(state.directory, run)
+    try:
+        save(state.directory, run)
+    except OSError as error:
+        because = f" (the run {state.status}: {state.reason})" if state.reason else ""
+        raise RunnerError(
+            f"{state.directory}: run.json cannot be written: {error.strerror}{because}; "
+            "free some space, or name another directory with --out"
+        ) from None
 
 
 def _versions() -> dict[str, str]:

@@ -6,11 +6,14 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from analysis.finding import PsnVerdict
 from analysis.report import write
+from analysis.terminal import telling
 from analysis.verify import Unreadable, verify
 from captures import run
 from tests.analysis.scene import secure_flow
@@ -76,3 +79,16 @@ def test_a_capture_elsewhere_is_none_of_the_run_s(folder):
     save(folder, capture={"file": "../../etc/passwd"})
     with pytest.raises(Unreadable, match="a name in the directory"):
         verify(folder)
+
+
+def test_of_many_connections_only_those_that_tell_something_are_listed(folder):
+    results = verify(folder)
+    (connection,) = results.context.conversations.connections
+    match = next(j for j in results.judgements if j.connection == connection.number)
+    judgements = [replace(match, connection=n, sender=side) for n in range(30) for side in "ab"]
+    judgements[41] = replace(judgements[41], verdict=PsnVerdict.MISMATCH)
+    even = [
+        j if i == 41 else replace(j, verdict=PsnVerdict.MATCH) for i, j in enumerate(judgements)
+    ]
+    shown = telling(even)
+    assert [j.connection for j in shown] == [*(n for n in range(10) for _ in "ab"), 20]

@@ -48,6 +48,37 @@ def test_the_document_of_a_run(tmp_path: Path) -> None:
     again = rocelab("verify", tmp_path / "run", "--json")
     assert again.returncode == 0
     assert json.loads(again.stdout)["connections"] == document["connections"]
+    assert json.loads((tmp_path / "run/results.json").read_text()) == json.loads(again.stdout)
+    capture = str(tmp_path / "run/capture.pcapng")
+    command = ["tshark", "-r", capture, "-Y", "_ws.malformed"]
+    seen = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (seen.returncode, seen.stdout) == (0, "")
+
+
+def test_what_cannot_be_read_has_a_document_too(tmp_path: Path) -> None:
+    capture = tmp_path / "capture.pcapng"
+    capture.write_bytes(b"nothing of the kind")
+    done = rocelab("verify", capture, "--json")
+    assert done.returncode == 2
+    assert "expected a pcap or pcapng file" in done.stderr
+    document = json.loads(done.stdout)
+    assert (document["schema"], document["verdict"]) == (1, "inconclusive")
+    assert [finding["code"] for finding in document["findings"]] == ["unreadable"]
+    assert document["capture"]["packets"] == 0
+
+
+def test_a_full_disk_is_said_in_a_line(tmp_path: Path) -> None:
+    command = f"mount -t tmpfs -o size=16k none {tmp_path} && exec {' '.join(ROCELAB)} run --json "
+    command += f"--hosts loopback --capture tap --out {tmp_path}/run"
+    root = ["unshare", "--mount", "--map-root-user", "sh", "-c"]
+    if subprocess.run([*root, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("nobody may mount here")
+    done = subprocess.run(
+        [*root, command], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 2
+    assert "run.json cannot be written: No space left on device" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_run_without_rdma_packets_is_inconclusive(tmp_path: Path) -> None:
