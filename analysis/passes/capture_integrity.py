@@ -8,8 +8,8 @@ devices' packet counters agree with the packets in the capture.
 
 Verdicts: *pass*; *fail* if evidence was changed after the run (`evidence-changed`,
 `counters-disagree`, `count-disagrees`); *inconclusive* if there is no RoCE (`no-roce`), the run did
-not complete (`run-not-complete`), or packets are missing (`file-damaged`, `packets-dropped`,
-`packets-cut`, `tcp-gap`).
+not complete (`run-not-complete`) or lost its keys (`keys-missing`), or packets are missing
+(`file-damaged`, `packets-dropped`, `packets-cut`, `tcp-gap`).
 """
 
 from __future__ import annotations
@@ -131,6 +131,18 @@ def run_is_complete(context: Context) -> Iterator[Finding]:
         )
 
 
+def keys_are_there(context: Context) -> Iterator[Finding]:
+    """`keys-missing`: every run keeps the secrets of its TLS; without them nobody can check it."""
+    tls = [stream.number for stream in context.streams if stream.is_tls]
+    if context.run is not None and tls and not context.key_log.text:
+        yield Finding(
+            "keys-missing",
+            Severity.WARNING,
+            f"expected the secrets of {len(tls)} TLS sessions (keylog.txt, the capture), "
+            "found none: what was negotiated rests on the endpoints' word",
+        )
+
+
 def count_agrees(context: Context) -> Iterator[Finding]:
     """`count-disagrees`: the file holds another number of packets than were recorded."""
     if context.run is None:
@@ -212,6 +224,7 @@ CHECKS = (
     no_tcp_gap,
     run_is_unchanged,
     run_is_complete,
+    keys_are_there,
     count_agrees,
     counters_agree,
 )

@@ -236,3 +236,13 @@ def test_forged_endpoint_log(copy, no_tshark, host, edit):
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     forge(copy)
     assert verify(copy).verdict is not Verdict.PASS
+
+
+def test_forged_run_whose_keys_were_taken_away(copy, no_tshark):
+    """All else could have been edited to agree: only TLS bytes resist that."""
+    (copy / "keylog.txt").unlink()
+    rewrite(copy, frames_of(copy), secrets="")
+    forge(copy)
+    results = verify(copy)
+    assert results.verdict is Verdict.INCONCLUSIVE
+    assert "keys-missing" in codes(results)
