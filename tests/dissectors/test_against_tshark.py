@@ -22,11 +22,13 @@ from tests.dissectors.samples import FILES, frames
 
 KINDS = (*HEADERS, MAD, *MESSAGES.values(), IP_CM, RMPP, SA, PathRecord)
 
-# Errors and habits of tshark 4.0: field, frame, reason.
+EXTENDED = r"infiniband\.(rdeth|deth|reth|aeth|atomiceth|atomicacketh|immdt|ieth)(\..*)?"
 REQ = r"infiniband\.cm\.req\."
+# Errors and habits of tshark 4.0: field, frame, reason.
 TSHARK_ERRORS = (
-    (r"infiniband\..*", r".* (RD|XRC|CNP).*", "reads RD 8 bytes too far, of XRC and CNP nothing"),
-    (r"infiniband\..*", r".*_(FLUSH|ATOMIC_WRITE)", "does not know the opcodes of release 1.5"),
+    (EXTENDED, r".* RD_.*", "reads what follows BTH 8 bytes too far, of an ACK no RDETH"),
+    (EXTENDED, r".* XRC_.*", "does not read what follows BTH"),
+    (EXTENDED, r".*_(FLUSH|ATOMIC_WRITE)", "does not know the opcodes of release 1.5"),
     (r"vlan\..*", r"qinq .*", "names the outer tag's fields ieee8021ad"),
     (REQ + r"(prim|alt)_(flowlabel|pktrate|reserved0)", r".*", "masks them wrongly (cm_msgs.h)"),
     (REQ + r"alt_reserved1", r".*", "gives the name to two fields"),
