@@ -8,7 +8,7 @@ from heapq import heappop, heappush
 
 from dissectors.opcode import Opcode
 from dissectors.udp import ROCE_PORT
-from lab.engine.burst import Burst
+from lab.engine.burst import MAX_DATAGRAMS, Burst
 from lab.engine.decode import Refused, decode
 from lab.engine.encode import encode
 from lab.engine.events import AsyncEvent, AsyncKind, Decision, Log, new_counters
@@ -98,7 +98,7 @@ class Device:
     def receive(self, burst: Burst, now: int) -> None:
         """Take datagrams that arrived for this device's address."""
         self.counters["rcvd_pkts"] += burst.datagram_count
-        for found in decode(burst):
+        for found in decode(burst, MAX_DATAGRAMS):
             if isinstance(found, Refused):
                 self.counters[found.counter] += 1
                 self.tell(now, "refused", 0, {"why": found.reason})

@@ -5,15 +5,44 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import os
+import shutil
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numba
+import numpy as np
 
-import dissectors.crc
-from lab.fast import drive
+from dissectors import crc
+from lab.fast import (
+    completer,
+    drive,
+    inlet,
+    layout,
+    opcodes,
+    outlet,
+    queues,
+    raw,
+    requester,
+    responder,
+    tables,
+)
+
+KERNELS: tuple[Any, ...] = (
+    completer,
+    crc,
+    drive,
+    inlet,
+    layout,
+    opcodes,
+    outlet,
+    queues,
+    raw,
+    requester,
+    responder,
+    tables,
+)
 
 _SIGNATURE = "int64(int64,int64,int64)"
 _C = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)
@@ -22,15 +51,18 @@ Entry = Callable[..., int]
 
 
 def _digest() -> str:
-    """Of every source the compiled code may come from: numba itself looks only at
-    the entry's file.
+    """Of the sources that are compiled and the numbers they take from elsewhere.
+
+    numba itself looks at the file of the entry alone.
     """
-    here = Path(drive.__file__).parent
-    engine = here.parent / "engine"
-    sources = sorted([*here.glob("*.py"), *engine.glob("*.py"), Path(dissectors.crc.__file__)])
-    digest = hashlib.sha256()
-    for source in sources:
-        digest.update(source.read_bytes())
+    digest = hashlib.sha256(numba.__version__.encode())
+    for module in KERNELS:
+        digest.update(Path(module.__file__).read_bytes())
+        for name, value in sorted(vars(module).items()):
+            if isinstance(value, np.ndarray):
+                digest.update(name.encode() + value.tobytes())
+            elif isinstance(value, int | np.integer):
+                digest.update(f"{name}={int(value)}".encode())
     return digest.hexdigest()[:16]
 
 
@@ -47,7 +79,9 @@ def entries() -> tuple[Entry, Entry]:
     """
     folder, before = cache_folder(), numba.config.CACHE_DIR
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        if not folder.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            _forget_others(folder)
         numba.config.CACHE_DIR = str(folder)
         kept = True
     except OSError:
@@ -56,6 +90,13 @@ def entries() -> tuple[Entry, Entry]:
         return _compile(drive.drive, kept=kept), _compile(drive.simulate, kept=kept)
     finally:
         numba.config.CACHE_DIR = before
+
+
+def _forget_others(folder: Path) -> None:
+    """Remove what earlier sources were compiled to."""
+    for other in folder.parent.glob("fast-*"):
+        if other != folder:
+            shutil.rmtree(other, ignore_errors=True)
 
 
 def _compile(function: Any, *, kept: bool) -> Entry:
