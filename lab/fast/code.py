@@ -14,7 +14,7 @@ from typing import Any
 import numba
 import numpy as np
 
-from dissectors import crc
+from dissectors import crc, memory
 from lab.fast import (
     completer,
     drive,
@@ -35,6 +35,7 @@ KERNELS: tuple[Any, ...] = (
     drive,
     inlet,
     layout,
+    memory,
     opcodes,
     outlet,
     queues,

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from dissectors import icrc
+from dissectors.crc import TABLES
 from dissectors.ip import IPv4, IPv6
 from dissectors.udp import ROCE_PORT, UDP
 from lab.engine.burst import MAX_DATAGRAMS, Burst, Path
@@ -89,6 +90,7 @@ class FastDevice(Device):
     def _fill_port(self, fd: int, in_flight: int) -> None:
         port = self._port[0]
         port["fd"], port["family"] = fd, len(self._address)
+        port["crc_tables"] = TABLES.ctypes.data
         port["in_flight_limit"], port["batch_most"] = in_flight, self.burst
         port["inbox_size"], port["slow_size"], port["sink_size"] = INBOX, SLOW, SINK
         port["busy_mask"] = 2 * SLOTS - 1

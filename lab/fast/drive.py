@@ -6,11 +6,12 @@ from typing import Any
 
 from numba import njit
 
+from dissectors.memory import word
 from lab.fast.inlet import receive, sort
-from lab.fast.layout import port_at, qp_at
+from lab.fast.layout import MESSAGE, port_at, qp_at
 from lab.fast.outlet import flush
 from lab.fast.queues import busy
-from lab.fast.raw import clock_gettime, words_at
+from lab.fast.raw import clock_gettime
 from lab.fast.requester import request
 from lab.fast.responder import respond
 
@@ -20,6 +21,7 @@ BURSTS = 16
 """Receive calls before what they call for is sent."""
 _CLOCK_MONOTONIC = 1
 _SECOND = 1_000_000_000
+_TIME = MESSAGE.itemsize
 NOBODY = -1
 
 
@@ -27,8 +29,7 @@ NOBODY = -1
 def transmit(port: Any) -> None:
     """Each busy queue pair's turn, once: requests, then replies."""
     for _ in range(port.busy_tail - port.busy_head):
-        slots = words_at(port.busy, port.busy_mask + 1)
-        qp = qp_at(port.qps, slots[port.busy_head & port.busy_mask])
+        qp = qp_at(port.qps, word(port.busy + 8 * (port.busy_head & port.busy_mask)))
         port.busy_head += 1
         qp.busy = 0
         if qp.active:
@@ -40,10 +41,10 @@ def transmit(port: Any) -> None:
 
 @njit
 def _clock(port: Any) -> None:
-    # A struct timespec at the end of the outgoing message's record.
-    clock_gettime(_CLOCK_MONOTONIC, port.message_out + 72)
-    words = words_at(port.message_out + 72, 2)
-    port.now = words[0] * _SECOND + words[1]
+    # A struct timespec, behind the outgoing message's record.
+    time = port.message_out + _TIME
+    clock_gettime(_CLOCK_MONOTONIC, time)
+    port.now = word(time) * _SECOND + word(time + 8)
 
 
 def drive(address: int, slot: int, tries: int) -> int:

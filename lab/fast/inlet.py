@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from numba import njit
 
 from dissectors.bth import BTH
 from dissectors.icrc import SIZE as ICRC_SIZE
+from dissectors.memory import byte, half, word
 from lab.fast.completer import take_ack, take_response
 from lab.fast.layout import message_at, parcel_at, qp_at
 from lab.fast.opcodes import (
@@ -26,7 +26,7 @@ from lab.fast.opcodes import (
 )
 from lab.fast.outlet import PARCEL_BYTES, icrc
 from lab.fast.queues import recall
-from lab.fast.raw import bytes_at, load, memcpy, recvmsg, words_at
+from lab.fast.raw import load, memcpy, recvmsg
 from lab.fast.responder import take_read, take_send, take_write
 from lab.fast.tables import NONE, find_slot
 
@@ -55,16 +55,15 @@ def receive(port: Any) -> Any:
     port.traffic_class = 0
     place, end = message.control, message.control + message.control_length
     while place + 16 < end:
-        words = words_at(place, 3)
-        level, kind = words[1] & 0xFFFFFFFF, words[1] >> 32
+        level, kind, value = half(place + 8), half(place + 12), word(place + 16)
         if level == _SOL_UDP and kind == _UDP_GRO:
-            port.segment = words[2] & 0xFFFFFFFF
+            port.segment = value & 0xFFFFFFFF
         elif (level == _SOL_IP and kind == _IP_TOS) or (
             level == _SOL_IPV6 and kind == _IPV6_TCLASS
         ):
-            port.traffic_class = words[2] & 0xFF
-        place += (words[0] + 7) & ~7
-    port.sender_port = load(bytes_at(message.name, _NAME_BYTES), 2, 2)
+            port.traffic_class = value & 0xFF
+        place += (word(place) + 7) & ~7
+    port.sender_port = load(message.name + 2, 2)
     port.sender = message.name + (4 if port.family == 4 else 8)
     return length
 
@@ -84,65 +83,59 @@ def sort(port: Any, length: int) -> None:
 
 
 @njit
-def _take(port: Any, address: int, size: int, number: int) -> Any:
+def _take(port: Any, packet: int, size: int, number: int) -> Any:
     """Deal with a datagram; False where the engine shall."""
     if size < _LEAST or port.traffic_class & 3 == 3:
         return False
-    packet = bytes_at(address, size)
-    opcode = packet[0]
+    opcode = byte(packet)
     kind = KIND[opcode]
     head = _BTH + EXTENDED[opcode]
-    length = size - head - ICRC_SIZE - ((packet[1] >> 4) & 3)
+    length = size - head - ICRC_SIZE - (byte(packet + 1) >> 4 & 3)
     if kind == SLOW or length < 0:
         return False
-    slot = find_slot(port, load(packet, 5, 3))
+    slot = find_slot(port, load(packet + 5, 3))
     if slot == NONE:
         return False
     qp = qp_at(port.qps, slot)
     if not qp.active:
         return False
-    if load(packet, 2, 2) != qp.p_key or not _from_peer(port, qp):
+    if load(packet + 2, 2) != qp.p_key or not _from_peer(port, qp):
         return False
-    if not _sealed(port, qp, address, size, number):
+    if not _sealed(port, qp, packet, size, number):
         # A segment of a burst that came apart on the way goes on counting.
         number = port.next_number
-        if port.family != 4 or not _sealed(port, qp, address, size, number):
+        if port.family != 4 or not _sealed(port, qp, packet, size, number):
             return False
     port.next_number = number + 1
-    if _handle(port, qp, kind, packet, opcode, address + head, length):
+    if _handle(port, qp, kind, packet, opcode, packet + head, length):
         return True
     recall(port, qp)
     return False
 
 
 @njit
-def _sealed(port: Any, qp: Any, address: int, size: int, number: int) -> Any:
+def _sealed(port: Any, qp: Any, packet: int, size: int, number: int) -> Any:
     """Whether the ICRC holds, `number` being the IPv4 identification."""
     length = size - ICRC_SIZE
-    found = icrc(qp.outer_in, port.family, port.sender_port, number, address, length)
-    end = bytes_at(address + length, ICRC_SIZE)
-    for k in range(ICRC_SIZE):
-        if end[k] != (found >> (8 * k)) & 0xFF:
-            return False
-    return True
+    computed = icrc(port, qp.outer_in, port.sender_port, number, packet, length)
+    return computed == half(packet + length)
 
 
 @njit
 def _from_peer(port: Any, qp: Any) -> Any:
-    ours, theirs = words_at(qp.peer, 2), words_at(port.sender, 2)
     if port.family == 4:
-        return (ours[0] ^ theirs[0]) & 0xFFFFFFFF == 0
-    return ours[0] == theirs[0] and ours[1] == theirs[1]
+        return half(qp.peer) == half(port.sender)
+    return word(qp.peer) == word(port.sender) and word(qp.peer + 8) == word(port.sender + 8)
 
 
 @njit
 def _handle(
-    port: Any, qp: Any, kind: int, packet: Any, opcode: int, payload: int, length: int
+    port: Any, qp: Any, kind: int, packet: int, opcode: int, payload: int, length: int
 ) -> Any:
-    number = load(packet, 9, 3)
+    number = load(packet + 9, 3)
     starts, ends, immediate = STARTS[opcode], ENDS[opcode], IMMEDIATE[opcode]
     if kind == ACK:
-        return length == 0 and take_ack(port, qp, number, np.int64(packet[_BTH]))
+        return length == 0 and take_ack(port, qp, number, byte(packet + _BTH))
     if kind == RESPONSE:
         return take_response(port, qp, number, ends, payload, length)
     if number != qp.expected:
@@ -167,8 +160,7 @@ def _leave(port: Any, address: int, size: int, number: int) -> None:
     parcel.segment = number
     parcel.port = port.sender_port
     parcel.traffic_class = port.traffic_class
-    sender = words_at(port.sender, 2)
-    parcel.address_low = sender[0]
-    parcel.address_high = sender[1]
+    parcel.address_low = word(port.sender)
+    parcel.address_high = word(port.sender + 8)
     memcpy(port.slow + port.slow_used + PARCEL_BYTES, address, size)
     port.slow_used += needed

@@ -21,6 +21,7 @@ PORT = _record(
     "fd",  # -1: what is sent goes to `sink` instead
     "family",  # bytes of an IP address
     "now",  # ns, read at the start of each drive
+    "crc_tables",
     # Tables: queue pairs by slot, (number, slot) by hash, regions by hash.
     "qps", "index", "index_mask", "regions", "region_mask",
     # What arrived: the last recvmsg's bytes, their sender and size; and what the engine shall see.

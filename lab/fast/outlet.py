@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from numba import njit
 
-from dissectors.crc import TABLES, crc
+from dissectors.crc import crc
 from dissectors.icrc import _ROUTE_OF_ONES
 from dissectors.icrc import SIZE as ICRC_SIZE
+from dissectors.memory import byte, set_byte, set_half, set_word
+from dissectors.udp import ROCE_PORT
 from lab.engine.burst import MAX_BYTES
 from lab.fast.layout import message_at, parcel_at, qp_at
-from lab.fast.raw import bytes_at, memcpy, sendmsg, store, words_at
+from lab.fast.raw import memcpy, sendmsg, store
 
 # The register before its last inversion.
-_AFTER_ROUTE = np.uint32(_ROUTE_OF_ONES ^ 0xFFFFFFFF)
+_AFTER_ROUTE = _ROUTE_OF_ONES ^ 0xFFFFFFFF
 _SOL_UDP, _UDP_SEGMENT = 17, 103
 _SEGMENT_CONTROL = 24
 """Bytes of the control message: header 16, number 2, filled up to 8."""
@@ -23,28 +24,27 @@ PARCEL_BYTES = 56
 
 
 @njit
-def icrc(outer: int, family: int, source_port: int, number: int, address: int, length: int) -> Any:
-    """ICRC of the transport packet of `length` bytes (without ICRC) at `address`.
+def icrc(port: Any, outer: int, source_port: int, number: int, packet: int, length: int) -> Any:
+    """ICRC of the transport packet of `length` bytes (without ICRC) at `packet`.
 
     `outer` is its IP and UDP header with the masked fields set to ones; lengths, source port and,
     for IPv4, the identification `number` are filled in here (dissectors.ip, dissectors.udp).
     """
-    size = 28 if family == 4 else 48
-    header = bytes_at(outer, size)
-    if family == 4:
-        store(header, 2, 2, 28 + length + ICRC_SIZE)
-        store(header, 4, 2, number)
+    four = port.family == 4
+    size = 28 if four else 48
+    if four:
+        store(outer + 2, 2, 28 + length + ICRC_SIZE)
+        store(outer + 4, 2, number)
     else:
-        store(header, 4, 2, 8 + length + ICRC_SIZE)
-    store(header, size - 8, 2, source_port)
-    store(header, size - 4, 2, 8 + length + ICRC_SIZE)
-    packet = bytes_at(address, length)
-    kept = packet[4]
-    packet[4] = 0xFF
-    state = crc(TABLES, header, 0, size, _AFTER_ROUTE)
-    state = crc(TABLES, packet, 0, length, state)
-    packet[4] = kept
-    return np.int64(state ^ np.uint32(0xFFFFFFFF))
+        store(outer + 4, 2, 8 + length + ICRC_SIZE)
+    store(outer + size - 8, 2, source_port)
+    store(outer + size - 4, 2, 8 + length + ICRC_SIZE)
+    kept = byte(packet + 4)
+    set_byte(packet + 4, 0xFF)
+    state = crc(port.crc_tables, outer, outer + size, _AFTER_ROUTE)
+    state = crc(port.crc_tables, packet, packet + length, state)
+    set_byte(packet + 4, kept)
+    return state ^ 0xFFFFFFFF
 
 
 @njit
@@ -73,10 +73,8 @@ def seal(port: Any, qp: Any, size: int) -> None:
     """The datagram of `size` bytes at `room`'s address is written but for its ICRC."""
     address = port.outbox + port.batch_bytes
     length = size - ICRC_SIZE
-    value = icrc(qp.outer_out, port.family, 4791, port.batch_count, address, length)
-    end = bytes_at(address + length, ICRC_SIZE)
-    for k in range(ICRC_SIZE):
-        end[k] = (value >> (8 * k)) & 0xFF
+    value = icrc(port, qp.outer_out, ROCE_PORT, port.batch_count, address, length)
+    set_half(address + length, value)
     port.batch_count += 1
     port.batch_bytes += size
     port.sent_packets += 1
@@ -101,10 +99,10 @@ def flush(port: Any) -> None:
     message.control = qp.control
     message.control_length = qp.control_length
     if count > 1:
-        words = words_at(qp.control + qp.control_length, 3)
-        words[0] = 18  # CMSG_LEN(sizeof(uint16_t))
-        words[1] = _SOL_UDP | _UDP_SEGMENT << 32
-        words[2] = port.batch_segment
+        control = qp.control + qp.control_length
+        set_word(control, 18)  # CMSG_LEN(sizeof(uint16_t))
+        set_word(control + 8, _SOL_UDP | _UDP_SEGMENT << 32)
+        set_word(control + 16, port.batch_segment)
         message.control_length += _SEGMENT_CONTROL
     message.flags = 0
     message.base = port.outbox

@@ -6,9 +6,9 @@ from typing import Any
 
 from numba import njit
 
+from dissectors.memory import set_word
 from lab.engine.work import SendFlag
 from lab.fast.layout import done_at, ring_at
-from lab.fast.raw import words_at
 
 _SIGNALED = int(SendFlag.SIGNALED)
 
@@ -18,8 +18,7 @@ def busy(port: Any, qp: Any) -> None:
     """`qp` may have something to send."""
     if not qp.busy:
         qp.busy = 1
-        words = words_at(port.busy, port.busy_mask + 1)
-        words[port.busy_tail & port.busy_mask] = qp.slot
+        set_word(port.busy + 8 * (port.busy_tail & port.busy_mask), qp.slot)
         port.busy_tail += 1
 
 
@@ -28,8 +27,7 @@ def recall(port: Any, qp: Any) -> None:
     """From here on the engine deals with `qp`."""
     if qp.active:
         qp.active = 0
-        words = words_at(port.recalled, port.recalled_count + 1)
-        words[port.recalled_count] = qp.slot
+        set_word(port.recalled + 8 * port.recalled_count, qp.slot)
         port.recalled_count += 1
 
 

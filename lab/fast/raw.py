@@ -1,4 +1,4 @@
-"""Memory by address for compiled code: records, bytes, numbers in network order, system calls."""
+"""Memory by address for compiled code: records, numbers in network order, system calls."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numba import carray, from_dtype, njit, types
 from numba.extending import intrinsic
+
+from dissectors.memory import byte, set_byte
 
 
 def pointer_to(kind: Any) -> Any:
@@ -33,36 +35,20 @@ def record_at(layout: np.dtype[Any]) -> Any:
     return record
 
 
-_byte_pointer = pointer_to(types.uint8)
-_word_pointer = pointer_to(types.int64)
-
-
 @njit
-def bytes_at(address: int, length: int) -> Any:
-    """The memory as an array of bytes."""
-    return carray(_byte_pointer(address), length)
-
-
-@njit
-def words_at(address: int, length: int) -> Any:
-    """The memory as an array of int64."""
-    return carray(_word_pointer(address), length)
-
-
-@njit
-def load(data: Any, place: int, size: int) -> Any:
+def load(address: int, size: int) -> Any:
     """`size` bytes (1 to 8) in network order."""
     value = np.int64(0)
     for k in range(size):
-        value = (value << 8) | np.int64(data[place + k])
+        value = value << 8 | byte(address + k)
     return value
 
 
 @njit
-def store(data: Any, place: int, size: int, value: int) -> None:
+def store(address: int, size: int, value: int) -> None:
     """The reverse."""
     for k in range(size):
-        data[place + k] = (value >> (8 * (size - 1 - k))) & 0xFF
+        set_byte(address + k, value >> 8 * (size - 1 - k))
 
 
 _size, _int = types.intp, types.int32

@@ -10,6 +10,7 @@ from dissectors import psn
 from dissectors.bth import BTH
 from dissectors.icrc import SIZE as ICRC_SIZE
 from dissectors.immdt import ImmDt
+from dissectors.memory import set_byte
 from dissectors.reth import RETH
 from lab.engine.memory import Access
 from lab.engine.requester import PACKETS_PER_ACK
@@ -18,7 +19,7 @@ from lab.fast.layout import send_at
 from lab.fast.opcodes import FIRST, LAST, MIDDLE, ONLY, REQUESTS
 from lab.fast.outlet import room, seal
 from lab.fast.queues import recall
-from lab.fast.raw import bytes_at, memcpy, store
+from lab.fast.raw import memcpy, store
 from lab.fast.tables import reach
 
 _BTH, _RETH, _IMM = BTH.size, RETH.size, ImmDt.size
@@ -35,23 +36,22 @@ _MASK = psn.MASK
 
 @njit
 def put_bth(
-    packet: Any, opcode: int, pad: int, solicited: int, qp: Any, ack_req: int, number: int
+    packet: int, opcode: int, pad: int, solicited: int, qp: Any, ack_req: int, number: int
 ) -> None:
     """Write a BTH (dissectors.bth) to `qp`'s peer."""
-    packet[0] = opcode
-    packet[1] = solicited << 7 | pad << 4
-    store(packet, 2, 2, qp.p_key)
-    packet[4] = 0
-    store(packet, 5, 3, qp.dest_qp)
-    packet[8] = ack_req << 7
-    store(packet, 9, 3, number)
+    set_byte(packet, opcode)
+    set_byte(packet + 1, solicited << 7 | pad << 4)
+    store(packet + 2, 2, qp.p_key)
+    store(packet + 4, 4, qp.dest_qp)
+    set_byte(packet + 8, ack_req << 7)
+    store(packet + 9, 3, number)
 
 
 @njit
-def _put_reth(packet: Any, row: Any) -> None:
-    store(packet, _BTH, 8, row.remote)
-    store(packet, _BTH + 8, 4, row.r_key)
-    store(packet, _BTH + 12, 4, row.length)
+def _put_reth(packet: int, row: Any) -> None:
+    store(packet + _BTH, 8, row.remote)
+    store(packet + _BTH + 8, 4, row.r_key)
+    store(packet + _BTH + 12, 4, row.length)
 
 
 @njit
@@ -97,7 +97,7 @@ def _ask(port: Any, qp: Any, row: Any) -> Any:
     row.first_psn = qp.next_psn
     row.span = max(1, (row.length + qp.path_mtu - 1) // qp.path_mtu)
     size = _BTH + _RETH + ICRC_SIZE
-    packet = bytes_at(room(port, qp, size), size)
+    packet = room(port, qp, size)
     put_bth(packet, REQUESTS[_READ, ONLY], 0, 0, qp, 1, qp.next_psn)
     _put_reth(packet, row)
     seal(port, qp, size)
@@ -133,8 +133,7 @@ def _carry(port: Any, qp: Any, row: Any, budget: int) -> Any:
         head = _BTH + (_RETH if write and starts else 0)
         tail = head + (_IMM if immediate and ends else 0)
         size = tail + length + pad + ICRC_SIZE
-        address = room(port, qp, size)
-        packet = bytes_at(address, size)
+        packet = room(port, qp, size)
         qp.unasked += 1
         asks = (
             ends
@@ -150,10 +149,10 @@ def _carry(port: Any, qp: Any, row: Any, budget: int) -> Any:
         if write and starts:
             _put_reth(packet, row)
         if immediate and ends:
-            store(packet, head, 4, row.immediate)
-        memcpy(address + tail, source + offset, length)
+            store(packet + head, 4, row.immediate)
+        memcpy(packet + tail, source + offset, length)
         for k in range(pad):
-            packet[tail + length + k] = 0
+            set_byte(packet + tail + length + k, 0)
         seal(port, qp, size)
         qp.sent += 1
         sent += 1

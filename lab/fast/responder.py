@@ -14,6 +14,7 @@ from dissectors import aeth, psn
 from dissectors.aeth import AETH
 from dissectors.bth import BTH
 from dissectors.icrc import SIZE as ICRC_SIZE
+from dissectors.memory import byte, set_byte
 from dissectors.opcode import Opcode
 from lab.engine.memory import Access
 from lab.engine.work import WCFlag, WCOpcode
@@ -21,7 +22,7 @@ from lab.fast.layout import receive_at, reply_at, ring_at
 from lab.fast.opcodes import FIRST, LAST, MIDDLE, ONLY, RESPONSES, SEND, WRITE
 from lab.fast.outlet import room, seal
 from lab.fast.queues import busy, full, push, recall
-from lab.fast.raw import bytes_at, load, memcpy, store
+from lab.fast.raw import load, memcpy, store
 from lab.fast.requester import put_bth
 from lab.fast.tables import reach
 
@@ -69,7 +70,7 @@ def _advance(port: Any, qp: Any, ends: int, ack_req: int) -> None:
 def take_write(
     port: Any,
     qp: Any,
-    packet: Any,
+    packet: int,
     starts: int,
     ends: int,
     immediate: int,
@@ -83,8 +84,8 @@ def take_write(
         return False
     key, va, whole, done = qp.key, qp.va, qp.length, qp.done
     if starts:
-        va, key = load(packet, _BTH, 8), load(packet, _BTH + 8, 4)
-        whole, done = load(packet, _BTH + 12, 4), 0
+        va, key = load(packet + _BTH, 8), load(packet + _BTH + 8, 4)
+        whole, done = load(packet + _BTH + 12, 4), 0
     if done + length > whole or (ends and done + length != whole):
         return False
     ring = ring_at(qp.rq, 0)
@@ -97,12 +98,14 @@ def take_write(
             return False
         memcpy(target + done, source, length)
     qp.family, qp.key, qp.va, qp.length, qp.done = WRITE, key, va, whole, done + length
-    ack_req = packet[8] >> 7
+    ack_req = byte(packet + 8) >> 7
     if delivers:
         row = receive_at(ring.rows, ring.head & ring.mask)
         ring.head += 1
         place = _BTH + (16 if starts else 0)
-        _deliver(port, qp, row.wr_id, _RECV_IMM, whole, load(packet, place, 4), packet[1] >> 7, 1)
+        _deliver(
+            port, qp, row.wr_id, _RECV_IMM, whole, load(packet + place, 4), byte(packet + 1) >> 7, 1
+        )
     _advance(port, qp, ends, ack_req)
     return True
 
@@ -111,7 +114,7 @@ def take_write(
 def take_send(
     port: Any,
     qp: Any,
-    packet: Any,
+    packet: int,
     starts: int,
     ends: int,
     immediate: int,
@@ -142,9 +145,9 @@ def take_send(
     qp.family, qp.wr_id, qp.va, qp.key, qp.length = SEND, wr_id, va, key, whole
     qp.done = done + length
     if ends:
-        value = load(packet, _BTH, 4) if immediate else 0
-        _deliver(port, qp, wr_id, _RECV, qp.done, value, packet[1] >> 7, immediate)
-    _advance(port, qp, ends, packet[8] >> 7)
+        value = load(packet + _BTH, 4) if immediate else 0
+        _deliver(port, qp, wr_id, _RECV, qp.done, value, byte(packet + 1) >> 7, immediate)
+    _advance(port, qp, ends, byte(packet + 8) >> 7)
     return True
 
 
@@ -171,23 +174,21 @@ def _deliver(
         value,
         flags,
         qp.dest_qp,
-        np_int(solicited),
+        solicited,
     )
 
 
 @njit
-def np_int(value: Any) -> Any:
-    """A byte as an ordinary number."""
-    return int(value)
-
-
-@njit
-def take_read(port: Any, qp: Any, packet: Any, number: int) -> Any:
+def take_read(port: Any, qp: Any, packet: int, number: int) -> Any:
     """A READ REQUEST with the expected PSN."""
     waiting = qp.reply_tail - qp.reply_head
     if not qp.access & _REMOTE_READ or qp.family or waiting >= qp.max_replies:
         return False
-    va, key, length = (load(packet, _BTH, 8), load(packet, _BTH + 8, 4), load(packet, _BTH + 12, 4))
+    va, key, length = (
+        load(packet + _BTH, 8),
+        load(packet + _BTH + 8, 4),
+        load(packet + _BTH + 12, 4),
+    )
     if length and reach(port, key, va, length, _REMOTE_READ, qp.domain) == 0:
         return False
     span = max(1, (length + qp.path_mtu - 1) // qp.path_mtu)
@@ -210,9 +211,9 @@ def take_read(port: Any, qp: Any, packet: Any, number: int) -> Any:
 
 
 @njit
-def _put_aeth(packet: Any, msn: int) -> None:
-    packet[_BTH] = _CREDITS
-    store(packet, _BTH + 1, 3, msn)
+def _put_aeth(packet: int, msn: int) -> None:
+    set_byte(packet + _BTH, _CREDITS)
+    store(packet + _BTH + 1, 3, msn)
 
 
 @njit
@@ -225,7 +226,7 @@ def respond(port: Any, qp: Any, budget: int) -> Any:
         budget -= _data(port, qp, row, budget)
     if qp.active and qp.ack_due:
         size = _BTH + _AETH + ICRC_SIZE
-        packet = bytes_at(room(port, qp, size), size)
+        packet = room(port, qp, size)
         put_bth(packet, _ACKNOWLEDGE, 0, 0, qp, 0, (qp.expected - 1) & _MASK)
         _put_aeth(packet, qp.msn)
         seal(port, qp, size)
@@ -253,14 +254,13 @@ def _data(port: Any, qp: Any, row: Any, budget: int) -> Any:
         pad = -length & 3
         head = _BTH + (_AETH if starts or ends else 0)
         size = head + length + pad + ICRC_SIZE
-        address = room(port, qp, size)
-        packet = bytes_at(address, size)
+        packet = room(port, qp, size)
         put_bth(packet, RESPONSES[place], pad, 0, qp, 0, (row.first_psn + row.sent) & _MASK)
         if starts or ends:
             _put_aeth(packet, row.msn)
-        memcpy(address + head, source + offset, length)
+        memcpy(packet + head, source + offset, length)
         for k in range(pad):
-            packet[head + length + k] = 0
+            set_byte(packet + head + length + k, 0)
         seal(port, qp, size)
         row.sent += 1
         sent += 1

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from dissectors.memory import word
 from lab.fast.layout import region_at
-from lab.fast.raw import words_at
 
 EMPTY, DELETED = 0, -1
 """Neither is a queue pair number or a key in use."""
@@ -24,11 +24,10 @@ def spread(value: int) -> Any:
 @njit
 def find_slot(port: Any, number: int) -> Any:
     """The slot of queue pair `number`, or NONE."""
-    words = words_at(port.index, 2 * (port.index_mask + 1))
     place = np.int64(spread(number)) & port.index_mask
-    while words[2 * place] != EMPTY:
-        if words[2 * place] == number:
-            return words[2 * place + 1]
+    while word(port.index + 16 * place) != EMPTY:
+        if word(port.index + 16 * place) == number:
+            return word(port.index + 16 * place + 8)
         place = (place + 1) & port.index_mask
     return NONE
 
