@@ -7,10 +7,11 @@ import threading
 from pathlib import Path
 
 
-def namespaces() -> set[str]:
-    """Every network namespace some process is in or holds open."""
+def namespaces(process: str = "[0-9]*") -> set[str]:
+    """The network namespaces that some process, or the one given, is in or holds open."""
     found = set()
-    for link in [*Path("/proc").glob("[0-9]*/ns/net"), *Path("/proc").glob("[0-9]*/fd/*")]:
+    proc = Path("/proc")
+    for link in [*proc.glob(f"{process}/ns/net"), *proc.glob(f"{process}/fd/*")]:
         try:
             target = str(link.readlink())
         except OSError:

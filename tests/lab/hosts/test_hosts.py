@@ -86,12 +86,12 @@ def open_files() -> set[str]:
 def test_close_twice_and_nothing_left(hosts: Hosts) -> None:
     before = open_files()
     again = make(hosts.kind, mtu=1500) if hosts.kind != "loopback" else hosts
-    inodes = namespaces()
+    made = namespaces("self") - namespaces("1")
     again.close()
     again.close()
     assert open_files() == before
     if hosts.kind != "loopback":
-        assert len(inodes) >= len(namespaces()) >= 1
+        assert len(made - namespaces("self")) == 2
 
 
 KILLED = """
@@ -105,15 +105,15 @@ time.sleep(1000)
 
 
 def test_nothing_outlives_a_killed_runner(hosts: Hosts) -> None:
-    before = namespaces()
     runner = subprocess.Popen([sys.executable, "-c", KILLED, hosts.kind], stdout=subprocess.PIPE)
     assert runner.stdout is not None
     child = int(runner.stdout.readline())
     process = os.pidfd_open(child)
+    made = namespaces(str(runner.pid)) - namespaces("self")
     runner.send_signal(signal.SIGKILL)
     runner.communicate()
     assert ended(process)
-    assert namespaces() <= before
+    assert not made & namespaces()
 
 
 def ended(pidfd: int, seconds: float = 10) -> bool:
