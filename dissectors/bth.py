@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dissectors import text
 from dissectors.header import Field, Header
 from dissectors.text import hexadecimal
 
@@ -25,4 +26,4 @@ class BTH(Header):
     )
     ack_req = Field(1, "acknowledge request", tshark="infiniband.bth.a")
     reserved7 = Field(7, "reserved", tshark="infiniband.bth.reserved7")
-    psn = Field(24, "packet sequence number", tshark="infiniband.bth.psn")
+    psn = Field(24, "packet sequence number", text=text.psn, tshark="infiniband.bth.psn")

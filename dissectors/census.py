@@ -11,26 +11,33 @@ from collections import Counter
 import numpy as np
 
 from dissectors.bth import BTH
+from dissectors.damage import DamageCode
 from dissectors.deth import DETH
 from dissectors.erf import ERF
 from dissectors.ethernet import SMALLEST_ETHERTYPE, Ethernet
 from dissectors.gre import GRE
 from dissectors.grh import GRH
+from dissectors.header import Header
 from dissectors.hierarchy import FPDU, LEAVES, MPA, TLS, Path, content, path
 from dissectors.ip import IPv4, IPv6, IPv6Authentication, IPv6Extension, IPv6Fragment
 from dissectors.rules import HEADERS, Array
+from dissectors.sll import SLL, SLL2
 from dissectors.table import PacketTable
 from dissectors.tcp import TCP
 from dissectors.vxlan import VXLAN
+
+ANY_ORDER: tuple[tuple[set[type[Header]], int], ...] = (
+    ({ERF, GRE, VXLAN}, 0),
+    ({IPv4, IPv6}, 1),
+    ({IPv6Extension, IPv6Authentication, IPv6Fragment}, 1),
+    ({Ethernet, SLL, SLL2}, 1),
+)
+"""Headers of which a packet with more than that many may hold any before any other."""
 
 CONTENTS: tuple[Path, ...] = ((), TLS, MPA, FPDU)
 BEGINNING = 16
 """Bytes of a TCP payload that tell what it is."""
 LLC = 0xFE
-TUNNELS = {ERF, GRE, VXLAN}
-"""Behind them stands an Ethernet header, or before them, or both."""
-IPV6_CHAIN = {IPv6Authentication, IPv6Extension, IPv6Fragment}
-"""Headers that may follow one another in any order."""
 
 
 def hierarchy(table: PacketTable) -> dict[Path, int]:
@@ -66,14 +73,13 @@ def marks(table: PacketTable) -> dict[str, int]:
 
 def _plain(table: PacketTable) -> Array:
     """Rows whose set of headers says their order: each stands once, so their lengths add up to
-    where the payload is, and one network layer only.
+    where the payload is, and there are none that may stand in either order.
     """
     headers = table["headers"]
     plain = np.zeros(len(table), bool)
     for mask in np.unique(headers):
         kinds = [kind for n, kind in enumerate(HEADERS) if int(mask) >> n & 1]
-        chained = sum(kind in IPV6_CHAIN for kind in kinds)
-        if TUNNELS & set(kinds) or {IPv4, IPv6} <= set(kinds) or chained > 1:
+        if any(len(group & set(kinds)) > most for group, most in ANY_ORDER):
             continue
         rows = np.flatnonzero(headers == mask)
         length = np.zeros(len(rows), np.int64)
@@ -85,6 +91,8 @@ def _plain(table: PacketTable) -> Array:
                 said = (table[f"{kind.__name__.lower()}_{name}"][rows] for name in span.fields)
                 length += span.base + span.scale * sum(column.astype(np.int64) for column in said)
         plain[rows] = length == table["payload_offset"][rows]
+    # A header that contradicts itself may say any length.
+    plain &= table["damage"] != DamageCode.VALUE
     return plain & ~(table.has(DETH) & (table[BTH.dest_qp.column] <= 1))
 
 
@@ -111,7 +119,8 @@ def _contents(table: PacketTable) -> Array:
     found = np.zeros(len(table), np.uint64)
     for row in np.flatnonzero(table.has(TCP) & (table["payload_length"] > 0)).tolist():
         start = int(table["payload_offset"][row])
-        found[row] = CONTENTS.index(content(table.frame_bytes(row)[start : start + BEGINNING]))
+        end = start + min(BEGINNING, int(table["payload_length"][row]))
+        found[row] = CONTENTS.index(content(table.frame_bytes(row)[start:end]))
     handshakes = np.flatnonzero(found == CONTENTS.index(MPA)).tolist()
     if len(handshakes):
         flows = {_flow(table, row) for row in handshakes}

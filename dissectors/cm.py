@@ -7,7 +7,7 @@ first request its sender expects to receive (kernel rdma_cm: the announcer's rq_
 from __future__ import annotations
 
 from dissectors.header import Data, Field, Header
-from dissectors.text import hexadecimal, ipv6
+from dissectors.text import embedded_ip, hexadecimal, ipv6, psn
 
 PATH_MTU_NAMES = {1: "256", 2: "512", 3: "1024", 4: "2048", 5: "4096"}
 SERVICE_NAMES = {0: "RC", 1: "UC", 2: "RD", 3: "see extended transport"}
@@ -98,7 +98,10 @@ class CM_REQ(Header):
     )
     flow_control = Field(1, "end-to-end flow control", tshark="infiniband.cm.req.e2eflowctrl")
     starting_psn = Field(
-        24, "PSN of the first request the sender accepts", tshark="infiniband.cm.req.startpsn"
+        24,
+        "PSN of the first request the sender accepts",
+        text=psn,
+        tshark="infiniband.cm.req.startpsn",
     )
     local_cm_timeout = Field(
         5, "sender answers within", text=timeout, tshark="infiniband.cm.req.localresptout"
@@ -209,7 +212,10 @@ class CM_REP(Header):
     local_eecn = Field(24, "sender's EE context, for RD", tshark="infiniband.cm.rep.localeecn")
     reserved8b = Field(8, "reserved")
     starting_psn = Field(
-        24, "PSN of the first request the sender accepts", tshark="infiniband.cm.rep.startpsn"
+        24,
+        "PSN of the first request the sender accepts",
+        text=psn,
+        tshark="infiniband.cm.rep.startpsn",
     )
     reserved8c = Field(8, "reserved")
     responder_resources = Field(
@@ -319,21 +325,21 @@ class IP_CM(Header):
     cma.c).
     """
 
-    major_version = Field(4, "0", tshark="infiniband.cm.req.ip_cm.majv")
-    minor_version = Field(4, "0", tshark="infiniband.cm.req.ip_cm.minv")
+    major_version = Field(4, "major version, 0", tshark="infiniband.cm.req.ip_cm.majv")
+    minor_version = Field(4, "minor version, 0", tshark="infiniband.cm.req.ip_cm.minv")
     ip_version = Field(4, "4 or 6", tshark="infiniband.cm.req.ip_cm.ipv")
     reserved4 = Field(4, "reserved", tshark="infiniband.cm.req.ip_cm.reserved")
     src_port = Field(16, "source port", tshark="infiniband.cm.req.ip_cm.sport")
     src = Data(
         16,
         "source address, IPv4 in the last 4 bytes",
-        text=ipv6,
+        text=embedded_ip,
         tshark="infiniband.cm.req.ip_cm.sip6",
     )
     dst = Data(
         16,
         "destination address, IPv4 in the last 4 bytes",
-        text=ipv6,
+        text=embedded_ip,
         tshark="infiniband.cm.req.ip_cm.dip6",
     )
 

@@ -11,6 +11,7 @@ from dissectors.arp import ARP
 from dissectors.atomicacketh import AtomicAckETH
 from dissectors.atomiceth import AtomicETH
 from dissectors.bth import BTH
+from dissectors.carriers import FOLLOWS
 from dissectors.cm import (
     CM_DREP,
     CM_DREQ,
@@ -38,7 +39,7 @@ from dissectors.udp import UDP
 from dissectors.xrceth import XRCETH
 
 if TYPE_CHECKING:
-    from dissectors.packet import Packet
+    from dissectors.packet import Packet, Place
 
 
 def _bth(h: BTH) -> str:
@@ -115,29 +116,52 @@ def summary(packet: Packet) -> str:
 
 
 def tree(packet: Packet) -> str:
-    """Headers and fields, one a line: byte offset (and bit), bits, name, value in words."""
+    """Headers and fields, one a line: byte offset, bits, name, value in words, meaning."""
     lines: list[str] = []
     current: Header | None = None
     cut_header = packet.cut_header
-    for header, field, bit_offset, bits, value in packet.layout():
+    for place in packet.layout():
+        header = place.header
         if header is not current:
             current = header
-            title = (type(header).__doc__ or "").splitlines()[0].rstrip(".")
+            title = " ".join((type(header).__doc__ or "").split()).rstrip(".")
             cut = ", cut off" if cut_header is not None and header == cut_header[1] else ""
-            lines.append(f"{bit_offset // 8:5}  {type(header).__name__}: {title}{cut}")
-        where = f"{bit_offset // 8:5}" + (f".{bit_offset % 8}" if bit_offset % 8 else "  ")
-        words = field.text(value)
-        if field is BTH.opcode:
-            words += f" ({opcode.name(value)})"
-        lines.append(f"{where}    {bits:3} bits  {field.name} = {words}")
-    if packet.payload:
-        pad = f", pad: {len(packet.pad)}" if packet.pad else ""
-        lines.append(f"       payload: {len(packet.payload)} bytes{pad}")
+            lines.append(f"{place.bit_offset // 8:5}  {type(header).__name__}: {title}{cut}")
+        lines.append(_line(place))
+    at = sum(len(header.pack()) for header in packet.headers)
+    for name, data in (("payload", packet.payload), ("pad", packet.pad or b"")):
+        if data:
+            lines.append(f"{at:5}  {name}: {len(data)} bytes")
+        at += len(data)
     if packet.icrc is not None:
-        status = {icrc.ICRC_OK: "correct", icrc.ICRC_BAD: "WRONG"}.get(packet.icrc_status, "")
-        lines.append(f"       ICRC 0x{packet.icrc:08x} {status}".rstrip())
+        status = {
+            icrc.ICRC_OK: "correct",
+            icrc.ICRC_BAD: f"WRONG, expected 0x{packet.computed_icrc() or 0:08x}",
+        }.get(packet.icrc_status, "not checkable")
+        lines.append(f"{at:5}  ICRC 0x{packet.icrc:08x} {status}")
+        at += icrc.SIZE
     if packet.trailer:
-        lines.append(f"       trailer: {packet.trailer.hex()}")
+        lines.append(f"{at:5}  trailer: {packet.trailer.hex()}")
     if packet.damage:
         lines.append(f"       damage: {packet.damage}")
     return "\n".join(lines)
+
+
+def _line(place: Place) -> str:
+    """A line of the tree: `43    .1.. ....  m = 1  migration request: path migrated`."""
+    header, field, bit_offset, bits, value = place
+    byte, bit = divmod(bit_offset, 8)
+    where = f"{bits} bits"
+    if bit + bits <= 8 and bits < 8:
+        dots = f"{'.' * bit}{value:0{bits}b}{'.' * (8 - bit - bits)}"
+        where = f"{dots[:4]} {dots[4:]}"
+    following, kinds = FOLLOWS.get(type(header), ("", {}))
+    said = field.text(value)
+    if field is BTH.opcode:
+        said = f"0x{value:02x} ({opcode.name(value)})"
+    elif field.name == following and value in kinds:
+        said = f"{said} ({kinds[value].__name__})"
+    elif value in field.names:
+        said = f"{value} ({said})"
+    meaning = "" if field.name.startswith("reserved") else field.doc
+    return f"{byte:5}    {where:>9}  {f'{field.name} = {said}':<34}  {meaning}".rstrip()

@@ -14,7 +14,7 @@ class GRE(Variable):
     k = Field(1, "key present", tshark="gre.flags.key")
     s = Field(1, "sequence number present", tshark="gre.flags.sequence_number")
     reserved9 = Field(9, "reserved")
-    version = Field(3, "0", tshark="gre.flags.version")
+    version = Field(3, "version, 0", tshark="gre.flags.version")
     protocol = Field(
         16, "EtherType of what follows", default=AUTO, text=hexadecimal(4), tshark="gre.proto"
     )

@@ -18,7 +18,7 @@ ECN_NAMES = {0: "not ECT", 1: "ECT(1)", 2: "ECT(0)", ECN_CE: "CE"}
 class IPv4(Variable):
     """Internet Protocol version 4 (RFC 791; ECN: RFC 3168)."""
 
-    version = Field(4, "4", default=4, tshark="ip.version")
+    version = Field(4, "IP version, 4", default=4, tshark="ip.version")
     ihl = Field(4, "header length in 4-byte words", default=AUTO)
     dscp = Field(6, "differentiated services code point", variant=True, tshark="ip.dsfield.dscp")
     ecn = Field(
@@ -66,7 +66,7 @@ class IPv4(Variable):
 class IPv6(Header):
     """Internet Protocol version 6 (RFC 8200)."""
 
-    version = Field(4, "6", default=6, tshark="ipv6.version")
+    version = Field(4, "IP version, 6", default=6, tshark="ipv6.version")
     dscp = Field(6, "differentiated services code point", variant=True, tshark="ipv6.tclass.dscp")
     ecn = Field(
         2,

@@ -38,7 +38,7 @@ Q_KEY = 0x80010000
 class MAD(Header):
     """Management datagram common header (IBTA vol. 1, 13.4.2)."""
 
-    base_version = Field(8, "1", default=1, tshark="infiniband.mad.baseversion")
+    base_version = Field(8, "header version, 1", default=1, tshark="infiniband.mad.baseversion")
     mgmt_class = Field(8, "management class", names=CLASS_NAMES, tshark="infiniband.mad.mgmtclass")
     class_version = Field(
         8, "version of the class", default=1, tshark="infiniband.mad.classversion"

@@ -230,7 +230,7 @@ class Packet:
         return describe.summary(self)
 
     def tree(self) -> str:
-        """Headers and fields, one a line: byte offset, bits, name, value in words."""
+        """Headers and fields, one a line: byte offset, bits, name, value in words, meaning."""
         return describe.tree(self)
 
 

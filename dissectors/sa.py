@@ -11,7 +11,7 @@ ATTRIBUTE_PATH_RECORD = 0x0035
 class RMPP(Header):
     """Reliable multi-packet transaction header (IBTA vol. 1, 13.6.2.1)."""
 
-    version = Field(8, "1", tshark="infiniband.rmpp.rmppversion")
+    version = Field(8, "version, 1", tshark="infiniband.rmpp.rmppversion")
     type = Field(
         8,
         "kind of segment",

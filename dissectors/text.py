@@ -30,3 +30,15 @@ def ipv6(value: bytes) -> str:
     """16 bytes -> fe80::1, an IPv4-mapped address as ::ffff:10.77.0.1."""
     address = IPv6Address(value)
     return f"::ffff:{address.ipv4_mapped}" if address.ipv4_mapped else str(address)
+
+
+def psn(value: int) -> str:
+    """A PSN as people quote it and as Wireshark shows it: 0xc0ffee (12648430)."""
+    return f"0x{value:06x} ({value})"
+
+
+def embedded_ip(value: bytes) -> str:
+    """16 bytes that hold an IPv6 address, or an IPv4 one in the last four."""
+    if not any(value[:12]) and any(value[12:14]):
+        return str(IPv4Address(value[12:]))
+    return ipv6(value)

@@ -175,6 +175,13 @@ def test_mutated_frames_are_counted_as_named(
     assert hierarchy(table(*packets)) == dict(sorted(expected.items()))
 
 
+def test_what_stands_behind_the_packet_is_none_of_it() -> None:
+    whole = Packet((MAC, V4_TCP, TCP()), TLS_RECORD).build()
+    short = Packet((MAC, V4_TCP, TCP()), TLS_RECORD[:3], trailer=TLS_RECORD[3:]).build()
+    tcp = ("Ethernet", "IPv4", "TCP")
+    assert hierarchy(table(whole, short)) == {tcp: 1, (*tcp, "TLS"): 1}
+
+
 def test_what_follows_an_mpa_handshake_is_iwarp() -> None:
     there, back = TCP(src_port=9, dst_port=7), TCP(src_port=7, dst_port=9)
     other = TCP(src_port=10, dst_port=7)
