@@ -64,7 +64,7 @@ def test_json_lines() -> None:
 
 def test_the_tree_names_every_field() -> None:
     text = rocelab(str(RC), "-V", "--filter", "reth", "-c", "1")
-    for word in ("BTH: Base Transport Header", "psn = 12648431", "dma_len = 3000", "ICRC"):
+    for word in ("BTH: Base Transport Header", "psn = 0xc0ffef", "dma_len = 3000", "ICRC"):
         assert word in text
 
 
