@@ -102,7 +102,10 @@ def test_standard_input_and_an_early_end() -> None:
 
 
 def test_what_cannot_be_read(tmp_path: Path) -> None:
-    assert "found an empty file" in rocelab("/dev/null", status=2)
+    empty = tmp_path / "empty"
+    empty.touch()
+    assert "found an empty file" in rocelab(str(empty), status=2)
+    assert "found a character device" in rocelab("/dev/null", status=2)
     assert "No such file" in rocelab(str(tmp_path / "absent"), status=2)
     assert "did you mean bth.psn" in rocelab(str(RC), "--fields", "psn", status=2)
     assert "expected comparisons" in rocelab(str(RC), "--filter", "===", status=2)
