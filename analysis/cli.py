@@ -228,17 +228,46 @@ def decode(
 
 
 @app.command
+def psn(
+    *paths: Annotated[Path, Parameter(help="Captures or run directories.")],
+    values: Annotated[
+        Path | None, Parameter(help="A file of PSNs, one a line; QPN and time (ns) may follow.")
+    ] = None,
+    keylog: KeyLogFile = None,
+    json: Json = False,
+) -> NoReturn:
+    """How random are the starting PSNs, and what chose them?"""
+    if not paths and values is None:
+        _refuse("psn: expected captures, or --values FILE")
+    from analysis import survey  # noqa: PLC0415 - loads scipy and numba
+
+    with _judging((*paths, values or Path())[0], json=json):
+        found = survey.survey(survey.of_files(paths, values, keylog))
+    if json:
+        sys.stdout.write(_text(survey.document(found)))
+        sys.stdout.flush()
+    else:
+        from analysis.terminal import show_survey  # noqa: PLC0415 - loads rich
+
+        show_survey(found)
+    sys.exit(STATUS[found.verdict])
+
+
+@app.command
 def passes(name: str | None = None, /) -> None:
     """List the judgements, or show one's manual page."""
-    from analysis.passes import PASSES, manual  # noqa: PLC0415 - loads numpy
+    from analysis import fingerprints  # noqa: PLC0415 - loads numpy
+    from analysis import passes as judging  # noqa: PLC0415
 
+    pages = dict.fromkeys(judging.PASSES, judging.manual)
+    pages |= dict.fromkeys(("psn-source", *fingerprints.FINGERPRINTS), fingerprints.manual)
     if name is None:
-        for each in PASSES:
-            sys.stdout.write(f"{each:<20} {manual(each).partition(chr(10))[0]}\n")
-    elif name in PASSES:
-        sys.stdout.write(f"{manual(name)}\n")
+        for each, page in pages.items():
+            sys.stdout.write(f"{each:<20} {page(each).partition(chr(10))[0]}\n")
+    elif name in pages:
+        sys.stdout.write(f"{pages[name](name)}\n")
     else:
-        _refuse(f"no pass {name!r}; there are: {', '.join(PASSES)}")
+        _refuse(f"no pass {name!r}; there are: {', '.join(pages)}")
 
 
 def _results(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.text import Text
@@ -22,6 +23,9 @@ from analysis.finding import (
 )
 from analysis.negotiated import Convention
 from dissectors.text import printable
+
+if TYPE_CHECKING:
+    from analysis.survey import Survey  # loads scipy
 
 LISTED = 40
 """Directions that do not match, and findings, that are shown; the rest is counted."""
@@ -203,3 +207,36 @@ def _filter(frames: Sequence[int]) -> str:
         return f"frame.number == {frames[0]}"
     more = f" and {len(frames) - FRAMES} more" if len(frames) > FRAMES else ""
     return f"frame.number in {{{', '.join(map(str, frames[:FRAMES]))}}}{more}"
+
+
+def show_survey(survey: Survey, console: Console | None = None) -> None:
+    """Print how random starting PSNs are and what chose them."""
+    console = console or Console(highlight=False, soft_wrap=True)
+    verdict = Text(str(survey.verdict).upper(), COLOURS[survey.verdict])
+    console.print(Text.assemble(verdict, f"  {printable(survey.headline)}"))
+    console.print(Text(f"  {survey.meaning}"))
+    for match in survey.matches:
+        console.print()
+        console.print(Text(f"{match.name}: {printable(match.says)}", "bold"))
+        console.print(
+            f"  explains {match.explained} of {match.of}; by chance {match.false_positive:.1g}"
+        )
+        for prediction in match.predictions:
+            seen = "not seen yet" if prediction.seen is None else f"seen {prediction.seen:#08x}"
+            sign = " = as predicted" if prediction.true else ""
+            console.print(f"  predicted {prediction.predicted:#08x}, {seen}{sign}")
+    console.print()
+    rejected = {test.name for test in survey.rejected}
+    for test in survey.tested:
+        if test.p is None:
+            continue
+        p = f"p {test.p:<5.3f}"
+        mark = Text("REJECTS", "red") if test.name in rejected else Text(p, "dim")
+        sees = f" (would show {test.sees})" if test.sees and test.name not in rejected else ""
+        console.print(Text.assemble("  ", mark, f"  {test.name:<24} {test.says}{sees}"))
+    untold = [f"{test.name} ({test.needs})" for test in survey.tested if test.p is None]
+    if untold:
+        console.print(Text(f"  too few draws for (needed): {', '.join(untold)}", "dim"))
+    for one in survey.entropy:
+        bits = "-" if one.bits is None else f"{one.bits:.1f} bits"
+        console.print(f"  min-entropy at least {bits:>9}  {one.name}: {one.says}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -80,10 +81,17 @@ def verify(
         said = tuple(expect_exchange.read(one) for one in expect)
     except ValueError as error:
         raise Unreadable(f"--expect: {error}") from error
-    try:
+    with readable(path):
         inputs = find(Path(path), keylog, truth, [Path(one) for one in more])
         logs = tuple(Path(one) for one in log)
         return judge(gather(replace(inputs, logs=logs, expected=said)))
+
+
+@contextmanager
+def readable(path: str | Path) -> Iterator[None]:
+    """What goes wrong with a file named in or by `path` becomes Unreadable."""
+    try:
+        yield
     except (captures.CaptureError, RunError, TruthError) as error:
         raise Unreadable(str(error)) from error
     except OSError as error:

@@ -204,6 +204,7 @@ ANALYSIS = {
     "analyze": "Run every pass and show what each concludes.",
     "report": "Write the HTML report of a run or capture.",
     "figures": "Draw ladder, PSN over time and opcode counts into files.",
+    "psn": "How random are the starting PSNs, and what chose them?",
     "passes": "List the judgements, or show one's manual page.",
 }
 for _name, _help in ANALYSIS.items():

@@ -1,0 +1,128 @@
+"""Starting PSNs as they were drawn: the material that randomness is judged by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
+
+import numpy as np
+
+from analysis.context import Context
+from analysis.conversations import SIDES, Connection
+from analysis.negotiated import Announced, Convention, Negotiated
+from analysis.pairing import Ints
+
+LIMIT = 1 << 24
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """One starting PSN and what is known of its drawing.
+
+    `drawer` is the IP address of the host that chose it, `process` names what surely came out of
+    one program together (one exchange of one host). `qpn` is the queue pair that the drawer chose
+    it for, `time_ns` when it was first seen (UTC). None where unknown.
+    """
+
+    psn: int
+    drawer: str | None = None
+    process: str | None = None
+    qpn: int | None = None
+    time_ns: int | None = None
+    frame: int | None = None
+    file: str = ""
+
+    @property
+    def address(self) -> int | None:
+        """The drawer's address as a number."""
+        return None if self.drawer is None else int(ip_address(self.drawer))
+
+
+def psns(draws: Iterable[Draw]) -> Ints:
+    """The PSNs of `draws`, in their order."""
+    return np.array([draw.psn for draw in draws], np.int64)
+
+
+def of_capture(context: Context) -> list[Draw]:
+    """The starting PSNs of a capture in order of time: announced ones, and first requests' else.
+
+    What a receiver-chooses exchange announced was drawn by the announcer for its own queue pair.
+    A connection that began before the capture gives none.
+    """
+    earlier = context.sequences.earlier_messages(context.table)
+    found = [
+        draw
+        for connection in context.conversations.connections
+        for number, side in enumerate(SIDES)
+        if (draw := _draw(context, connection, side, int(earlier[2 * connection.number + number])))
+    ]
+    return sorted(found, key=lambda draw: (draw.time_ns or 0, draw.frame or 0))
+
+
+def _draw(context: Context, connection: Connection, side: str, earlier: int) -> Draw | None:
+    """The PSN that the requests of end `side` start with."""
+    told = [
+        (said, one)
+        for said in connection.negotiated
+        for one in (said.a, said.b)
+        if one.end == connection.end(side) and one.sq_psn is not None
+    ]
+    if told:
+        return _announced(context, connection, side, *told[0])
+    end = connection.end(side)
+    at = int(context.sequences.first[2 * connection.number + SIDES.index(side)])
+    if at < 0 or earlier:
+        return None
+    row = int(context.sequences.rows[at])
+    return Draw(
+        psn=int(context.table["bth_psn"][row]),
+        drawer=end.ip,
+        qpn=end.qpn,
+        time_ns=int(context.table["time_ns"][row]),
+        frame=context.frame(row),
+        file=context.capture.file,
+    )
+
+
+def _announced(
+    context: Context, connection: Connection, side: str, said: Negotiated, one: Announced
+) -> Draw:
+    other = SIDES[1 - SIDES.index(side)]
+    swap = said.convention is Convention.RECEIVER_CHOOSES
+    drawer = connection.end(other if swap else side)
+    exchange = said.observer if said.stream is None else f"stream {said.stream}"
+    return Draw(
+        psn=one.sq_psn or 0,
+        drawer=drawer.ip,
+        process=f"{context.capture.file} {exchange} {drawer.ip}",
+        qpn=drawer.qpn,
+        time_ns=said.time_ns,
+        frame=one.frame,
+        file=context.capture.file,
+    )
+
+
+def of_values(path: Path) -> list[Draw]:
+    """PSNs from a text file: one a line, in the order drawn, decimal or 0x; QPN and time may
+    follow.
+
+    `#` begins a comment. Raises ValueError naming the line.
+    """
+    draws = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        words = line.partition("#")[0].replace(",", " ").split()
+        if not words:
+            continue
+        try:
+            psn, qpn, time_ns = ([int(word, 0) for word in words] + [None] * 3)[:3]
+        except ValueError:
+            psn = qpn = time_ns = None
+        if psn is None or not 0 <= psn < LIMIT or len(words) > 3:
+            raise ValueError(
+                f"{path}: line {number}: expected PSN [QPN [time in ns]] with a PSN of 24 bits, "
+                f"found {line.strip()[:60]!r}"
+            )
+        draws.append(Draw(psn, qpn=qpn, time_ns=time_ns, process=path.name, file=str(path)))
+    return draws

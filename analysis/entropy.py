@@ -1,0 +1,101 @@
+"""How hard a starting PSN is to guess: min-entropy estimates, and what they mean in seconds.
+
+The estimates are those of NIST SP 800-90B: most common value (6.3.1) of whole PSNs and of single
+bits, and collision (6.3.2) of the bits in a row. Each is a lower bound at 99 % confidence: with n
+draws no estimate can exceed about log2(n) bits for whole PSNs, however good the source.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+
+from analysis.draws import Draw, psns
+from analysis.pairing import Ints
+from analysis.statistics import BITS, bits_of
+
+Z = NormalDist().inv_cdf(0.995)
+"""99 % confidence, two-sided (SP 800-90B writes 2.576)."""
+COLLISION_NEEDS = 1000
+PACKETS_PER_SECOND = 1_570_000
+"""What one NIC sends (ReDMArk, USENIX Security 2021)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """Min-entropy of one PSN in bits: at least this, at 99 % confidence; None: too few draws."""
+
+    name: str
+    bits: float | None
+    says: str
+
+
+def most_common_value(symbols: Ints) -> float:
+    """SP 800-90B 6.3.1: min-entropy a symbol, from at least two symbols."""
+    n = len(symbols)
+    share = max(Counter(symbols.tolist()).values()) / n
+    upper = min(1.0, share + Z * math.sqrt(share * (1 - share) / (n - 1)))
+    return max(0.0, -math.log2(upper))
+
+
+def collision(bits: Ints) -> float:
+    """SP 800-90B 6.3.2 for binary symbols: min-entropy a bit, from a few dozen bits on.
+
+    Two equal bits come after two or three; the mean wait is 2 + 2 p (1 - p), solved for p.
+    """
+    waits = []
+    at = 0
+    values = bits.tolist()
+    while at + 2 <= len(values):
+        wait = 2 if values[at] == values[at + 1] else 3
+        if at + wait > len(values):
+            break
+        waits.append(wait)
+        at += wait
+    mean, deviation = float(np.mean(waits)), float(np.std(waits, ddof=1))
+    lower = mean - Z * deviation / math.sqrt(len(waits))
+    if lower < 2:
+        return 0.0
+    p = 0.5 + math.sqrt(max(0.0, 0.25 - (lower - 2) / 2))
+    return -math.log2(p)
+
+
+def estimates(draws: Sequence[Draw]) -> list[Estimate]:
+    """All estimates for one PSN."""
+    values = psns(draws)
+    if len(values) < 2:
+        return [Estimate("most common value", None, "needs two draws")]
+    bits = bits_of(values)
+    whole = most_common_value(values)
+    each = sum(most_common_value(column) for column in bits.T)
+    collided = collision(bits.reshape(-1)) if bits.size >= COLLISION_NEEDS else None
+    return [
+        Estimate(
+            "most common value",
+            whole,
+            f"{len(values)} draws can show {math.log2(len(values)):.1f} bits at the very most",
+        ),
+        Estimate("most common value of each bit", each, "as if bits were independent"),
+        Estimate(
+            "collision",
+            None if collided is None else BITS * collided,
+            "bits in a row" if collided is not None else "needs 1000 bits: 42 draws",
+        ),
+    ]
+
+
+def guessing(bits: float) -> str:
+    """What `bits` of min-entropy mean to somebody who sends blind guesses."""
+    guesses = (2.0**bits + 1) / 2
+    sweep = 2.0**bits / PACKETS_PER_SECOND
+    seconds = f"{sweep:.1f} s" if sweep >= 0.1 else f"{sweep * 1000:.3g} ms"
+    count = f"{guesses:,.0f}" if guesses >= 2 else "1"
+    return (
+        f"{count} guess{'es' if count != '1' else ''} on average, all of them in {seconds} at "
+        f"{PACKETS_PER_SECOND / 1e6:.2f} million packets/s"
+    )

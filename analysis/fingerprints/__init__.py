@@ -1,0 +1,53 @@
+"""What chose these PSNs?
+
+A fingerprint is the mark that a known way of choosing starting PSNs leaves. Each says how many of
+the draws it explains, how likely uniform random draws would look so by chance (its false-positive
+rate), and, where the source can be computed, which PSN comes next: a prediction that the capture
+then confirms is the strongest finding there is.
+
+To add one: a module whose docstring is its page and whose `find(draws)` gives `Match`es, and its
+name in `FINGERPRINTS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
+
+from analysis.draws import Draw
+from analysis.fingerprints.match import Match
+
+FINGERPRINTS = (
+    "constant",
+    "equals-qpn",
+    "counter",
+    "stuck-bits",
+    "time-mix",
+    "lrand48",
+    "glibc-random",
+    "mt19937",
+)
+SIGNIFICANT = 0.001
+"""A match that chance gives more often than this says nothing."""
+
+
+def find(draws: Sequence[Draw]) -> list[Match]:
+    """All matches that chance does not explain; first those that leave least to guess."""
+    found = [match for name in FINGERPRINTS for match in _module(name).find(draws)]
+    return sorted(
+        (match for match in found if match.false_positive < SIGNIFICANT),
+        key=lambda match: (match.entropy, match.false_positive),
+    )
+
+
+def manual(name: str) -> str:
+    """The page of the fingerprint called `name`; of `psn-source`, the introduction and a list."""
+    if name != "psn-source":
+        return (_module(name).__doc__ or "").strip()
+    pages = [f"{each:<14} {manual(each).partition(chr(10))[0]}" for each in FINGERPRINTS]
+    return "\n".join([(__doc__ or "").strip(), "", *pages])
+
+
+def _module(name: str) -> Any:
+    return import_module(f"{__name__}.{name.replace('-', '_')}")

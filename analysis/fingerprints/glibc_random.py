@@ -1,0 +1,76 @@
+"""Starting PSNs come from glibc's rand() or random().
+
+Its outputs add up: each is the sum of the third and the thirty-first before it, or one more. With
+more than 31 draws in a row that is checked directly (chance: 2^-23 for each) and the next one is
+known but for that one. With fewer, the likely seeds are tried: 0 to 65535, and every second of the
+two days before the draw (srand(time(NULL))); chance: seeds tried times 2^-24 for each draw.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from scipy.special import bdtrc
+
+from analysis.draws import Draw, psns
+from analysis.fingerprints.match import BITS, Match, Prediction, by_drawer, by_process, chance
+from analysis.fingerprints.streams import DEGREE, SEPARATION, random_seeds
+
+SIZE = 1 << BITS
+SMALL = 1 << 16
+DAYS = 2 * 86400
+LEAST = 3
+PROCESSES = 50
+
+
+def find(draws: Sequence[Draw]) -> Iterator[Match]:
+    """Matches of both kinds."""
+    for drawer, mine in by_drawer(draws).items():
+        if len(mine) > DEGREE + LEAST:
+            yield from _sums(drawer, mine, len(draws))
+    for process in by_process(draws)[:PROCESSES]:
+        if 1 < len(process) <= DEGREE + LEAST:
+            yield from _seeds(process, len(draws))
+
+
+def _sums(drawer: str | None, draws: Sequence[Draw], of: int) -> Iterator[Match]:
+    values = psns(draws)
+    sums = (values[DEGREE - SEPARATION : -SEPARATION] + values[:-DEGREE]) % SIZE
+    off = (values[DEGREE:] - sums) % SIZE
+    fits = int((off <= 1).sum())
+    p = float(bdtrc(fits - 1, len(off), 2 / SIZE)) if fits else 1.0
+    if fits < LEAST:
+        return
+    following = int((values[-SEPARATION] + values[-DEGREE]) % SIZE)
+    yield Match(
+        "glibc-random",
+        f"{fits} of {len(off)} starting PSNs of {drawer or 'one host'} are the sum of the third "
+        "and the 31st before, or one more: rand() or random() & 0xffffff",
+        fits,
+        of,
+        p,
+        1.0,
+        (Prediction(following, None),),
+    )
+
+
+def _seeds(process: Sequence[Draw], of: int) -> Iterator[Match]:
+    seeds = np.arange(SMALL)
+    time_ns = process[0].time_ns
+    if time_ns is not None:
+        now = time_ns // 10**9
+        seeds = np.concatenate((seeds, np.arange(now - DAYS, now + 2)))
+    found = random_seeds(psns(process), seeds)
+    if found:
+        yield Match(
+            "glibc-random",
+            f"all {len(process)} starting PSNs of one process ({process[0].drawer}) are rand() & "
+            f"0xffffff after srand({found[0]})",
+            len(process),
+            of,
+            chance(BITS * len(process) - math.log2(len(seeds))),
+            0.0,
+            tuple(Prediction(draw.psn, draw.psn, draw.frame) for draw in process[1:4]),
+        )

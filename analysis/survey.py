@@ -1,0 +1,146 @@
+"""How random are the starting PSNs, and what chose them? The answer of `rocelab psn`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from analysis import draws as drawing
+from analysis.draws import Draw
+from analysis.entropy import Estimate, estimates, guessing
+from analysis.finding import Verdict
+from analysis.fingerprints import find as find_fingerprints
+from analysis.fingerprints.match import BITS, Match
+from analysis.statistics import TESTS, Tested, examine, least_for_stuck_bit, significant
+from analysis.verify import Unreadable, find, gather, readable
+
+SCHEMA = 1
+ALPHA = 0.01
+ENOUGH = least_for_stuck_bit(ALPHA / len(TESTS) / BITS)
+"""Draws without which not even a stuck bit can be told from chance."""
+LESSON = (
+    "A random starting PSN is a speed bump, not authentication: it stops a blind sender for "
+    "seconds, and everybody on the path reads it in the first packet"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """Draws judged: every test, the tests that reject, sources that explain the draws."""
+
+    draws: Sequence[Draw]
+    tested: Sequence[Tested]
+    rejected: Sequence[Tested]
+    entropy: Sequence[Estimate]
+    matches: Sequence[Match]
+
+    @property
+    def verdict(self) -> Verdict:
+        """fail: predictable or not uniform; pass: nothing found that this many draws could show."""
+        if self.matches or self.rejected:
+            return Verdict.FAIL
+        return Verdict.PASS if len(self.draws) >= ENOUGH else Verdict.INCONCLUSIVE
+
+    @property
+    def bits_left(self) -> float:
+        """Bits that a guesser has to guess: 24, or what the best explanation leaves."""
+        return min((match.entropy for match in self.matches), default=float(BITS))
+
+    @property
+    def headline(self) -> str:
+        """The result in a sentence."""
+        n = len(self.draws)
+        if self.matches:
+            return f"these starting PSNs can be told beforehand: {self.matches[0].says}"
+        if self.rejected:
+            return f"these starting PSNs are not random: {self.rejected[0].says}"
+        if self.verdict is Verdict.PASS:
+            return f"nothing tells these {n} starting PSNs from random ones, as far as {n} can show"
+        return f"{n} starting PSNs show next to nothing: it takes {ENOUGH} to show a stuck bit"
+
+    @property
+    def meaning(self) -> str:
+        """What it takes to guess one."""
+        return f"With {self.bits_left:.1f} bits to guess: {guessing(self.bits_left)}. {LESSON}."
+
+
+def survey(draws: Sequence[Draw]) -> Survey:
+    """Judge `draws`, in the order drawn."""
+    tested = examine(draws, ALPHA)
+    return Survey(
+        draws, tested, significant(tested, ALPHA), estimates(draws), find_fingerprints(draws)
+    )
+
+
+def of_files(paths: Sequence[Path], values: Path | None, keylog: Path | None) -> list[Draw]:
+    """The draws of captures or run directories and of a list of PSNs. Raises Unreadable."""
+    found: list[Draw] = []
+    for path in paths:
+        with readable(path):
+            found += drawing.of_capture(gather(find(path, keylog, ())))
+    if values is not None:
+        try:
+            with readable(values):
+                found += drawing.of_values(values)
+        except ValueError as error:
+            raise Unreadable(str(error)) from error
+    return found
+
+
+def document(survey: Survey) -> dict[str, Any]:
+    """Everything a machine needs of `survey`, as JSON values. Keys are only ever added."""
+    rejected = {test.name for test in survey.rejected}
+    return {
+        "schema": SCHEMA,
+        "verdict": str(survey.verdict),
+        "headline": survey.headline,
+        "count": len(survey.draws),
+        "distinct": len({draw.psn for draw in survey.draws}),
+        "needed_for_stuck_bit": ENOUGH,
+        "tests": [
+            {
+                "name": test.name,
+                "n": test.n,
+                "needs": test.needs,
+                "p": test.p,
+                "statistic": test.statistic,
+                "says": test.says,
+                "sees": test.sees,
+                "rejects": test.name in rejected,
+            }
+            for test in survey.tested
+        ],
+        "min_entropy": [
+            {"name": one.name, "bits": one.bits, "says": one.says} for one in survey.entropy
+        ],
+        "sources": [
+            {
+                "name": match.name,
+                "says": match.says,
+                "explained": match.explained,
+                "of": match.of,
+                "false_positive": match.false_positive,
+                "bits_left": match.entropy,
+                "predictions": [
+                    {"predicted": p.predicted, "seen": p.seen, "frame": p.frame, "true": p.true}
+                    for p in match.predictions
+                ],
+            }
+            for match in survey.matches
+        ],
+        "bits_left": survey.bits_left,
+        "meaning": survey.meaning,
+        "draws": [
+            {
+                "psn": draw.psn,
+                "drawer": draw.drawer,
+                "qpn": draw.qpn,
+                "time_ns": draw.time_ns,
+                "frame": draw.frame,
+                "file": draw.file,
+            }
+            for draw in survey.draws
+        ],
+    }
