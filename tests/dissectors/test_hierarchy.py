@@ -213,3 +213,13 @@ def test_headers_in_another_order_are_counted_apart() -> None:
     named = [path(Packet.parse(there)), path(Packet.parse(within, 101))]
     frames = [Frame(1, there, len(there)), Frame(2, within, len(within), 101)]
     assert hierarchy(PacketTable.from_frames(frames)) == Counter(named)
+
+
+def test_a_bad_header_within_its_like_is_counted() -> None:
+    # The inner header says 60 bytes; 40 are there, as many as make both 60 together.
+    bad = b"\xff" + bytes(39)
+    twice = Packet((MAC, V4.replace(protocol=4)), bad).build()
+    once = Packet((MAC.replace(type=0x0800),), b"\xf5" + bytes(39)).build()
+    expected = Counter(path(Packet.parse(frame)) for frame in (once, twice))
+    assert len(expected) == 2
+    assert hierarchy(table(once, twice)) == expected
