@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.conversations import Conversations
+from analysis.conversations import Connection, Conversations
 from analysis.dialogue import Dialogue
 from analysis.merge import AnyCapture
 from analysis.negotiated import Negotiated
@@ -18,9 +18,19 @@ from analysis.sequences import Sequences
 from analysis.streams import Stream
 from analysis.witness import SeenBTH
 from captures.run import Run
-from captures.truth import Truth
+from captures.truth import Event, Truth
 from dissectors.bth import BTH
 from dissectors.table import PacketTable
+
+SILENT_WORK = {"IBV_WR_RECV", "IBV_WR_LOCAL_INV", "IBV_WR_BIND_MW"}
+"""Work requests that put no request on the wire."""
+NEVER_SENT = {
+    "IBV_WC_WR_FLUSH_ERR",
+    "IBV_WC_LOC_LEN_ERR",
+    "IBV_WC_LOC_QP_OP_ERR",
+    "IBV_WC_LOC_PROT_ERR",
+}
+"""Statuses of requests that the sending end itself gave up before they left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +92,29 @@ class Context:
         """Which rows are RoCE packets."""
         mask: np.ndarray[Any, np.dtype[np.bool_]] = self.table.has(BTH)
         return mask
+
+    @cached_property
+    def _work(self) -> Mapping[tuple[str, object], list[Event]]:
+        """Completions of requests that were on the wire, by log and connection number."""
+        work: dict[tuple[str, object], list[Event]] = {}
+        for name, truth in self.truths.items():
+            for event in truth.named("work"):
+                number = event.get("connection")
+                silent = event.get("opcode") in SILENT_WORK or event.get("status") in NEVER_SENT
+                if type(number) is int and not silent:
+                    work.setdefault((name, number), []).append(event)
+        return work
+
+    def work(self, connection: Connection, side: str) -> list[Event]:
+        """Completions that end `side` of `connection` logged of requests it put on the wire."""
+        if not self._work:
+            return []
+        return [
+            event
+            for said in connection.negotiated
+            if said.number is not None and said.local == connection.end(side)
+            for event in self._work.get((said.observer, said.number), ())
+        ]
 
     def frame(self, row: int) -> int:
         """Frame number of a table row."""

@@ -57,6 +57,7 @@ class Negotiated:
     in the capture); `observer` who or what said it (a log's file, a TCP stream). `a` is the end
     that opened the exchange (TLS or TCP client, sender of CM REQ). `frame` is the last frame of the
     exchange in the capture, `time_ns` when it was said: packets of the connection come after.
+    `number` is the connection's in an endpoint log, `local` the end that wrote that log.
     """
 
     source: str
@@ -68,6 +69,8 @@ class Negotiated:
     frame: int | None = None
     time_ns: int | None = None
     stream: int | None = None
+    number: int | None = None
+    local: End | None = None
     tls: Mapping[str, Any] | None = None
 
     @property

@@ -59,6 +59,8 @@ def _negotiated(event: Event, observer: str, given: dict[str, Given]) -> Negotia
         a=a,
         b=b,
         time_ns=event.time_ns,
+        local=local.end,
+        number=number if type(number := event.get("connection")) is int else None,
         tls=tls if isinstance(tls, dict) else None,
     )
 

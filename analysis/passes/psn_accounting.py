@@ -9,8 +9,10 @@ changed.
 Findings: `psn-gap` (PSNs never seen: packets are missing from the capture), `psn-stray` (a request
 far off its sequence), `response-ahead` (a response to what was not sent yet), `response-behind` (to
 what came before the first request), `msn-inconsistent` (an acknowledgement whose MSN does not go
-with its PSN), `unanswered` (the last requests were never acknowledged), `response-missing` (a READ
-or atomic without all of its response), `requests-repeated` (sent again: not an error).
+with its PSN), `unanswered` (the last requests were never acknowledged; a remark where their
+sender's own log says that it gave them up), `work-not-seen` (an endpoint log has more completed
+requests than messages were captured), `response-missing` (a READ or atomic without all of its
+response), `requests-repeated` (sent again: not an error).
 
 Verdicts: *pass* if all is accounted for; *fail* for a stray or a response ahead; *inconclusive* for
 what is missing or does not go together. UC has no acknowledgements and may lose packets; UD counts
@@ -27,6 +29,7 @@ from typing import Any
 import numpy as np
 
 from analysis.context import Context
+from analysis.conversations import SIDES
 from analysis.finding import Finding, PassResult, Severity, Verdict
 from analysis.pairing import Ints, Mask
 from analysis.sequences import FAR, IS_READ, IS_READ_RESPONSE, Sequences
@@ -35,6 +38,8 @@ from dissectors.aeth import AETH
 from dissectors.aeth import decode as decode_syndrome
 from dissectors.opcode import BY_VALUE
 
+SUCCESS = "IBV_WC_SUCCESS"
+UNANSWERED = {"IBV_WC_RETRY_EXC_ERR", "IBV_WC_RNR_RETRY_EXC_ERR"}
 RELIABLE = ("RC", "RD", "XRC")
 CONTINUOUS = (*RELIABLE, "UC")
 LISTED = 100
@@ -88,6 +93,26 @@ class Ledger:
         refused = np.zeros(len(self.transport), bool)
         refused[self.sequences.answer_direction[fatal]] = True
         return refused
+
+    @cached_property
+    def _completions(self) -> list[list[str]]:
+        """The statuses of requests that endpoints logged, by direction."""
+        context = self.context
+        return [
+            [str(event.get("status")) for event in context.work(connection, side)]
+            for connection in context.conversations.connections
+            for side in SIDES
+        ]
+
+    @cached_property
+    def done(self) -> list[int]:
+        """How many requests the sender logged as completed with success, by direction."""
+        return [statuses.count(SUCCESS) for statuses in self._completions]
+
+    @cached_property
+    def gave_up(self) -> Mask:
+        """Directions whose sender logged that it got no answer."""
+        return np.array([bool(UNANSWERED & set(said)) for said in self._completions], bool)
 
     def opcode(self, rows: Ints) -> Any:
         """BTH opcodes of table rows."""
@@ -286,13 +311,35 @@ def unanswered(ledger: Ledger) -> Iterator[Finding]:
     last[sequences.direction] = sequences.rows
     answered = np.full(count, -FAR, np.int64)
     np.maximum.at(answered, sequences.answer_direction, sequences.answer_place + 1)
-    open_ = np.flatnonzero(ledger.reliable & ~ledger.refused & (end > answered) & (end > -FAR))
+    open_ = ledger.reliable & ~ledger.refused & (end > answered) & (end > -FAR)
 
     def message(which: int, _: Ints) -> str:
         left = end[which] - max(answered[which], sequences.place[sequences.first[which]])
-        return f"nothing answers the last {int(left)} PSNs"
+        known = ", and its own log says so" if ledger.gave_up[which] else ""
+        return f"nothing answers the last {int(left)} PSNs{known}"
 
-    yield from by_direction(ledger, ("unanswered", Severity.WARNING), open_, last[open_], message)
+    for severity, mine in (
+        (Severity.WARNING, np.flatnonzero(open_ & ~ledger.gave_up)),
+        (Severity.INFO, np.flatnonzero(open_ & ledger.gave_up)),
+    ):
+        yield from by_direction(ledger, ("unanswered", severity), mine, last[mine], message)
+
+
+def completions(ledger: Ledger) -> Iterator[Finding]:
+    """`work-not-seen`: an endpoint logged more completed requests than messages were captured."""
+    sequences, context = ledger.sequences, ledger.context
+    for direction, done in enumerate(ledger.done):
+        seen = int(sequences.completed(direction, FAR - 1))
+        if done > seen:
+            connection = context.conversations.connections[direction // 2]
+            yield Finding(
+                "work-not-seen",
+                Severity.WARNING,
+                f"from {connection.end('ab'[direction % 2])}: its log has {done} completed "
+                f"requests, the capture {seen} messages",
+                (),
+                connection.number,
+            )
 
 
 def responses(ledger: Ledger) -> Iterator[Finding]:
@@ -337,4 +384,4 @@ def repeats(ledger: Ledger) -> Iterator[Finding]:
     )
 
 
-CHECKS = (strays, gaps, ahead, behind, message_numbers, unanswered, responses, repeats)
+CHECKS = (strays, gaps, ahead, behind, message_numbers, unanswered, completions, responses, repeats)

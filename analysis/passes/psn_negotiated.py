@@ -352,7 +352,8 @@ def _conclude(
     for number, judgement in enumerate(pair):
         found = _doubts(connection, judgement)
         if judgement.verdict is PsnVerdict.MISSING:
-            found.append(_missing(judgement, pair, seen[number]))
+            logged = len(case.context.work(connection, judgement.sender))
+            found.append(_missing(judgement, pair, seen[number], logged))
         elif judgement.verdict not in (PsnVerdict.MATCH, PsnVerdict.NOT_NEGOTIATED):
             found.append(_wrong(case, connection, judgement, told[number]))
         verdicts.append(GRAVITY[judgement.verdict])
@@ -363,6 +364,8 @@ def _conclude(
 
 def _wrong(case: Case, connection: Connection, judgement: Judgement, told: Told) -> Finding:
     sentence = f"from {connection.end(judgement.sender)}: {judgement.sentence}"
+    if judgement.verdict is PsnVerdict.COPIES_DISAGREE:
+        sentence += f" ({_who_said_what(told)})"
     frames = [a.frame for _, a in told.said if a.frame is not None]
     if judgement.frame is not None:
         frames.append(judgement.frame)
@@ -375,8 +378,21 @@ def _wrong(case: Case, connection: Connection, judgement: Judgement, told: Told)
     return Finding(code, severity, sentence, tuple(dict.fromkeys(frames)), connection.number)
 
 
-def _missing(judgement: Judgement, pair: Sequence[Judgement], seen: Seen) -> Finding:
+def _who_said_what(told: Told) -> str:
+    """Each value that was told of an end, and by whom."""
+    by_value: dict[int, list[str]] = {}
+    for said, one in told.said:
+        for value in dict.fromkeys((one.sq_psn, *one.copies)):
+            if value is not None and said.observer not in by_value.setdefault(value, []):
+                by_value[value].append(said.observer)
+    return "; ".join(f"{value:#08x}: {', '.join(who)}" for value, who in by_value.items())
+
+
+def _missing(judgement: Judgement, pair: Sequence[Judgement], seen: Seen, logged: int) -> Finding:
     """Announced and not seen: harmless where the end sent nothing, a gap where it was answered."""
+    if logged:
+        why = f"{judgement.sentence}, yet its log has {logged} completed requests"
+        return Finding("psn-missing", Severity.WARNING, why, (), judgement.connection)
     if seen.answered:
         why = f"{judgement.sentence}, yet {seen.answered} responses answer what was sent"
         return Finding("psn-missing", Severity.WARNING, why, (), judgement.connection)

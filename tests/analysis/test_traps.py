@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from analysis.finding import Verdict
@@ -15,6 +17,7 @@ from dissectors.udp import UDP
 from tests.analysis.scene import (
     A_SQ_PSN,
     B_SQ_PSN,
+    START,
     A,
     B,
     Connection,
@@ -233,3 +236,55 @@ def test_many_connections_with_a_constant_psn(tmp_path):
     results = verify(scene.write(tmp_path / "constant.pcapng"))
     assert "psn-repeated" in codes(results)
     assert "psn-pair-reused" not in codes(results)
+
+
+def logged(connection, tmp_path, *statuses):
+    """Endpoint logs in which the client's requests completed with `statuses`."""
+    logs = connection.truth(tmp_path)
+    with logs[0].open("a") as stream:
+        for status in statuses:
+            event = {"time_ns": START, "event": "work", "connection": 0, "status": status}
+            stream.write(json.dumps(event | {"opcode": "IBV_WR_SEND"}) + "\n")
+    return logs
+
+
+def test_requests_that_were_logged_and_not_captured(tmp_path):
+    """Every packet of A's requests and their answers cut out: only its log knows of them."""
+    scene = Scene()
+    connection = Connection(scene)
+    connection.send("b")
+    logs = logged(connection, tmp_path, "IBV_WC_SUCCESS")
+    results = verify(scene.write(tmp_path / "cut.pcapng"), truth=logs)
+    assert results.verdict is Verdict.INCONCLUSIVE
+    assert {"psn-missing", "work-not-seen"} <= codes(results)
+
+
+def test_last_message_cut_out_with_its_answer(tmp_path):
+    scene = Scene()
+    connection = Connection(scene)
+    connection.send("a")
+    logs = logged(connection, tmp_path, "IBV_WC_SUCCESS", "IBV_WC_SUCCESS")
+    results = verify(scene.write(tmp_path / "cut.pcapng"), truth=logs)
+    assert results.verdict is Verdict.INCONCLUSIVE
+    assert "work-not-seen" in codes(results)
+
+
+def test_request_that_nobody_answered_and_that_was_given_up(tmp_path):
+    scene = Scene()
+    connection = Connection(scene)
+    for _ in range(3):
+        connection.packet("a", Opcode.RC_SEND_ONLY, A_SQ_PSN, payload=bytes(8))
+    capture = scene.write(tmp_path / "silent.pcapng")
+    assert verify(capture, truth=connection.truth(tmp_path)).verdict is Verdict.INCONCLUSIVE
+    logs = logged(connection, tmp_path, "IBV_WC_RETRY_EXC_ERR")
+    assert verify(capture, truth=logs).verdict is Verdict.PASS
+
+
+def test_request_that_never_left_is_not_missed(tmp_path):
+    """A flushed request completes in the log without a packet."""
+    scene = Scene()
+    connection = Connection(scene)
+    connection.send("a")
+    logs = logged(connection, tmp_path, "IBV_WC_SUCCESS", "IBV_WC_WR_FLUSH_ERR")
+    results = verify(scene.write(tmp_path / "flushed.pcapng"), truth=logs)
+    assert results.verdict is Verdict.PASS, results.findings
