@@ -188,16 +188,7 @@ def decode(
     stats: Annotated[bool, Parameter(negative="", help="Counts over the whole file.")] = False,
     roce_port: Annotated[int, Parameter(help="UDP port of RoCEv2.")] = 4791,
 ) -> None:
-    """Show packets: a line each, -V every field, --json, --fields, or --stats of all.
-
-    rocelab decode capture.pcapng | head
-
-    rocelab decode capture.pcapng --filter 'aeth and aeth.syndrome >= 0x60' -V
-
-    rocelab decode capture.pcapng --fields frame,bth.opcode,bth.psn > psn.tsv
-
-    rocelab decode capture.pcapng --filter 'bth.dest_qp == 0x11' -w one.pcapng
-    """
+    """Show packets: a line each, -V every field, --json, --fields, or --stats of all."""
     import captures  # noqa: PLC0415 - --help stays quick
     from analysis.listing.run import ListingError, Options  # noqa: PLC0415
     from analysis.listing.run import decode as show  # noqa: PLC0415

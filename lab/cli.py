@@ -14,6 +14,7 @@ from typing import Annotated, Literal, NoReturn
 from cyclopts import App, CycloptsError, Parameter
 
 from dissectors.text import printable
+from lab.examples import epilogue
 
 USAGE = 2
 INTERRUPTED = 130
@@ -43,7 +44,7 @@ Kind = Literal["netns", "userns", "loopback"]
 Json = Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON document.")]
 
 
-@app.command
+@app.command(help_epilogue=epilogue("run"), help_format="plaintext")
 def run(
     scenario: str = "secure-flow",
     /,
@@ -112,7 +113,7 @@ def run(
     )
 
 
-@app.command
+@app.command(help_epilogue=epilogue("scenarios"), help_format="plaintext")
 def scenarios(name: str | None = None, /) -> None:
     """List the scenarios, or say what one teaches and what to look at."""
     from lab import scenario, terminal  # noqa: PLC0415
@@ -126,7 +127,7 @@ def scenarios(name: str | None = None, /) -> None:
         _refuse(str(error))
 
 
-@app.command
+@app.command(help_epilogue=epilogue("doctor"), help_format="plaintext")
 def doctor(*, json: Json = False) -> None:
     """Try what works on this machine; say why the rest does not and how to mend it."""
     from lab.doctor import examine  # noqa: PLC0415
@@ -181,7 +182,7 @@ def shell(*, kernel: str | None = None, capture: Path | None = None) -> int:
     return open_shell(kernel, capture)
 
 
-@app.command
+@app.command(help_epilogue=epilogue("tutorial"), help_format="plaintext")
 def tutorial(
     *,
     out: Annotated[Path, Parameter(name=["--out", "-o"], help="The HTML file.")] = Path(
@@ -208,7 +209,13 @@ ANALYSIS = {
     "passes": "List the judgements, or show one's manual page.",
 }
 for _name, _help in ANALYSIS.items():
-    app.command(f"analysis.cli:{_name}", name=_name, help=_help)
+    app.command(
+        f"analysis.cli:{_name}",
+        name=_name,
+        help=_help,
+        help_epilogue=epilogue(_name),
+        help_format="plaintext",  # examples stand as they are
+    )
 
 
 def main() -> None:

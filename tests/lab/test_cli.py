@@ -2,11 +2,14 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 
 import pytest
 
+from lab.cli import app
+from lab.examples import EXAMPLES
 from tests.requires import tool
 
 ROCELAB = [sys.executable, "-m", "lab.cli"]
@@ -24,6 +27,24 @@ def test_help_names_every_command() -> None:
     assert done.returncode == 0
     for command in ("doctor", "passes", "report", "scenarios", "verify"):
         assert command in done.stdout
+
+
+@pytest.mark.parametrize("line", [line for lines in EXAMPLES.values() for line, _ in lines])
+def test_each_example_can_be_typed(line: str) -> None:
+    """Up to a pipe: what is given to rocelab itself parses, and is the command it is shown for."""
+    stage = next(part for part in line.split(" | ") if part.startswith("rocelab "))
+    command, bound, _ = app.parse_args(
+        shlex.split(stage)[1:], print_error=False, exit_on_error=False
+    )
+    assert line in {text for text, _ in EXAMPLES[command.__name__]}
+    assert bound.arguments or command.__name__ in {"run", "scenarios", "passes", "doctor"}
+
+
+@pytest.mark.parametrize("command", EXAMPLES)
+def test_help_ends_in_examples(command: str) -> None:
+    shown = rocelab(command, "--help").stdout
+    assert "Examples:" in shown
+    assert all(line in shown for line, _ in EXAMPLES[command])
 
 
 def test_help_loads_nothing_heavy() -> None:
