@@ -2,68 +2,44 @@
 
 from __future__ import annotations
 
-import gzip
-import importlib
 import io
-import lzma
-import zlib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
 from captures.files import open_regular
 from captures.model import CaptureError
-
-
-def _zstd(raw: Any) -> Any:
-    # Imported here: an endpoint inside a bare guest has the standard library only.
-    zstandard = importlib.import_module("zstandard")
-    return zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True)
-
-
-DECOMPRESSORS: dict[bytes, Callable[[Any], Any]] = {
-    b"\x1f\x8b": lambda raw: gzip.GzipFile(fileobj=raw),
-    b"\x28\xb5\x2f\xfd": _zstd,
-    b"\xfd7zXZ\x00": lzma.LZMAFile,
-}
+from captures.unpack import Unpacked, kind_of
 
 
 class Stream:
-    """Forward reader. `offset` is the place of the next byte; `failure` says why bytes ended early.
+    """Forward reader of `source`, which reads like a file (and seeks, where `seek` is used).
 
-    A torn or corrupt compressed file gives the bytes that came out of it and then ends, with
-    `failure` set: how a short read is judged is the format's business.
+    `offset` is the place of the next byte; `failure` says why bytes ended early. A torn or corrupt
+    compressed file gives the bytes that came out of it and then ends, with `failure` set: how a
+    short read is judged is the format's business.
     """
 
-    def __init__(self, file: str, raw: io.BufferedReader) -> None:
+    def __init__(
+        self, file: str, source: Any, *, failure: str = "", unpacked: Unpacked | None = None
+    ) -> None:
         self.file = file
         self.offset = 0
-        self.failure = ""
-        self._raw = raw
-        head = raw.peek()
-        opener = next((f for magic, f in DECOMPRESSORS.items() if head.startswith(magic)), None)
-        self.compressed = opener is not None
-        self._source: Any = opener(raw) if opener else raw
+        self._source = source
+        self._failure = failure
+        self._unpacked = unpacked
         self._ahead = b""
 
+    @property
+    def failure(self) -> str:
+        """Why the bytes ended before their time, "" where they did not."""
+        return self._failure or (self._unpacked.failure if self._unpacked else "")
+
     def _pull(self, count: int) -> bytes:
-        pieces = []
-        while count > 0:
-            try:
-                piece = self._source.read(count)
-            except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
-                self.failure = str(error)
-                break
-            except Exception as error:
-                if type(error).__name__ != "ZstdError":
-                    raise
-                self.failure = str(error)
-                break
-            if not piece:
-                break
-            pieces.append(piece)
-            count -= len(piece)
-        return b"".join(pieces)
+        try:
+            return bytes(self._source.read(count))
+        except OSError as error:
+            self._failure = error.strerror or str(error)
+            return b""
 
     def read(self, count: int) -> bytes:
         """The next `count` bytes, fewer only where the file ends."""
@@ -85,10 +61,14 @@ class Stream:
             pass
         return self.offset - start
 
+    def seek(self, offset: int) -> None:
+        """Go to `offset` of an uncompressed file."""
+        self._source.seek(offset)
+        self.offset, self._ahead = offset, b""
+
     def close(self) -> None:
         """Close the file."""
         self._source.close()
-        self._raw.close()
 
     def __enter__(self) -> Self:
         return self
@@ -105,10 +85,18 @@ def open_stream(path: str | Path) -> Stream:
     name = str(path)
     try:
         if name == "-":
-            return Stream("standard input", io.BufferedReader(io.FileIO(0, closefd=False)))
-        return Stream(name, open_regular(name))
+            return _opened("standard input", io.BufferedReader(io.FileIO(0, closefd=False)))
+        return _opened(name, open_regular(name))
     except OSError as error:
         reason = error.strerror or str(error)
         raise CaptureError(
             name, 0, "a readable capture file", reason, "check the path and its permissions"
         ) from error
+
+
+def _opened(name: str, raw: io.BufferedReader) -> Stream:
+    kind = kind_of(raw.peek())
+    if kind is None:
+        return Stream(name, raw)
+    unpacked = Unpacked(raw, kind)
+    return Stream(name, io.BufferedReader(unpacked, 1 << 17), unpacked=unpacked)

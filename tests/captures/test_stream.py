@@ -6,8 +6,10 @@ import gzip
 import lzma
 import subprocess
 import sys
+import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import zstandard
@@ -30,20 +32,60 @@ def test_compressed_reads_as_plain(tmp_path: Path, kind: str) -> None:
     assert list(captures.open(path).frames()) == list(captures.open(SAMPLE).frames())
 
 
+DECOMPRESSORS: dict[str, Callable[[], Any]] = {
+    "gz": lambda: zlib.decompressobj(31),
+    "xz": lzma.LZMADecompressor,
+    "zst": lambda: zstandard.ZstdDecompressor().decompressobj(),
+}
+
+
 @pytest.mark.parametrize("kind", COMPRESSORS)
-def test_a_torn_compressed_file_keeps_frames_and_says_so(tmp_path: Path, kind: str) -> None:
-    content = SAMPLE.read_bytes()
-    whole = COMPRESSORS[kind](content)
+@pytest.mark.parametrize("kept", [0.3, 0.7, 1])
+def test_a_torn_compressed_file_keeps_all_before_the_tear(
+    tmp_path: Path, kind: str, kept: float
+) -> None:
+    sample = b"".join(path.read_bytes() for path in files.SAMPLES if path.stat().st_size > 40_000)
+    content = files.pcap(*[(n, 0, sample[n * 500 : (n + 1) * 500]) for n in range(1000)])
+    torn = COMPRESSORS[kind](content)
+    torn = torn[: int(len(torn) * kept) - 9]
     path = tmp_path / "torn"
-    path.write_bytes(whole[:-9])
-    try:
-        capture = captures.open(path)
-        got = list(capture.frames())
-    except captures.CaptureError:
-        return  # a single compressed block: nothing at all comes out of it
-    expected = list(captures.open(SAMPLE).frames())
-    assert got == expected[: len(got)]
-    assert len(capture.damage) == 1
+    path.write_bytes(torn)
+    left = len(DECOMPRESSORS[kind]().decompress(torn))
+    capture = captures.open(path)
+    got = list(capture.frames())
+    assert len(got) == (left - 24) // 516 > 100 * kept
+    (damage,) = capture.damage
+    assert damage.offset == 24 + 516 * len(got)
+    assert "the compressed file was cut off" in damage.message
+    table = capture.table()
+    assert capture.seen_damage == (damage,)
+    assert table["offset"].tolist() == [frame.offset for frame in got]
+
+
+def test_a_wrong_checksum_costs_no_frame(tmp_path: Path) -> None:
+    packed = bytearray(gzip.compress(SAMPLE.read_bytes()))
+    packed[-8] ^= 1
+    path = tmp_path / "wrong.pcap.gz"
+    path.write_bytes(packed)
+    capture = captures.open(path)
+    assert list(capture.frames()) == list(captures.open(SAMPLE).frames())
+    (damage,) = capture.damage
+    assert damage.offset == SAMPLE.stat().st_size
+    assert "incorrect data check" in damage.message
+
+
+@pytest.mark.parametrize("kind", COMPRESSORS)
+@pytest.mark.parametrize("padding", [b"", bytes(8)])
+def test_compressed_piece_by_piece_reads_as_plain(
+    tmp_path: Path, kind: str, padding: bytes
+) -> None:
+    content = SAMPLE.read_bytes()
+    pieces = (content[:100], b"", content[100:3000], content[3000:])
+    path = tmp_path / "pieces"
+    path.write_bytes(padding.join(COMPRESSORS[kind](piece) for piece in pieces) + padding)
+    capture = captures.open(path)
+    assert list(capture.frames()) == list(captures.open(SAMPLE).frames())
+    assert capture.damage == ()
 
 
 @pytest.mark.parametrize("kind", COMPRESSORS)
