@@ -14,9 +14,6 @@ from dissectors.udp import ROCE_PORT
 if TYPE_CHECKING:
     from dissectors.table import PacketTable
 
-LARGE = 1 << 20
-"""Bytes from which on a file is worth loading compiled code for."""
-
 Reader = Callable[[Stream, Contents], Iterator[Frame]]
 
 # First bytes of the (decompressed) file -> reader.
@@ -54,7 +51,7 @@ class Capture:
         self.file = str(path)
         stream = open_stream(path)
         try:
-            self._reader = find_reader(stream)
+            self.reader = find_reader(stream)
         except CaptureError:
             stream.close()
             raise
@@ -65,7 +62,8 @@ class Capture:
         self._seen = Contents()
         self._complete = False
 
-    def _take(self) -> Stream:
+    def take(self) -> Stream:
+        """The file's bytes from the start; raises CaptureError for a second time on stdin."""
         if self.file != "-":
             return open_stream(self.file)
         if self._once is None:
@@ -77,11 +75,9 @@ class Capture:
 
     def frames(self) -> Iterator[Frame]:
         """Frames in file order, from the start at each call; raises CaptureError as `open` does."""
-        seen = Contents()
-        with self._take() as stream:
-            self._seen, self._complete = seen, False
-            yield from self._reader(stream, seen)
-        self._complete = True
+        with self.take() as stream:
+            yield from self.reader(stream, self.begin())
+        self.end()
 
     def _whole(self) -> Contents:
         if not self._complete and self.file != "-":
@@ -112,37 +108,27 @@ class Capture:
     def table(self, roce_port: int = ROCE_PORT) -> PacketTable:
         """All packets as columns. The file must not be cut short while the table is in use."""
         # Imported here: an endpoint inside a bare guest reads runs without numpy.
-        from dissectors.table import PacketTable  # noqa: PLC0415
+        from captures import tables  # noqa: PLC0415
 
-        indexed = self._indexed(roce_port)
-        return PacketTable.from_frames(self.frames(), roce_port) if indexed is None else indexed
+        return tables.whole(self, roce_port)
 
-    def _indexed(self, roce_port: int) -> PacketTable | None:
-        """The table of a large uncompressed pcap file, whose frames stay where they are."""
-        path = Path(self.file)
-        if self.file == "-" or not path.is_file() or path.stat().st_size < LARGE:
-            return None
-        import numpy as np  # noqa: PLC0415
+    def tables(self, roce_port: int = ROCE_PORT) -> Iterator[PacketTable]:
+        """All packets as columns, in tables of bounded size: for files larger than memory.
 
-        from captures.index import index  # noqa: PLC0415
-        from dissectors.table import PacketTable  # noqa: PLC0415
+        None of them is empty; of an empty capture there is none.
+        """
+        from captures import tables  # noqa: PLC0415
 
-        seen = Contents()
-        found = index(self.file, seen)
-        if found is None:
-            return None
-        self._seen, self._complete = seen, True
-        count = len(found.position)
-        place = {
-            "frame": np.arange(1, count + 1, dtype=np.uint64),
-            "time_ns": found.time_ns,
-            "offset": found.position,
-            "captured_length": found.captured,
-            "original_length": found.original,
-            "interface": np.zeros(count, np.uint32),
-        }
-        link_types = np.full(count, seen.interfaces[0].link_type, np.uint32)
-        return PacketTable.from_buffer(found.data, found.position, place, link_types, roce_port)
+        return tables.parts(self, roce_port)
+
+    def begin(self) -> Contents:
+        """Contents that a reading begun elsewhere fills, and which count from now on."""
+        self._seen, self._complete = Contents(), False
+        return self._seen
+
+    def end(self) -> None:
+        """The reading begun last came to the end of the file."""
+        self._complete = True
 
     def close(self) -> None:
         """Give standard input up unread; files are closed by each reading itself."""

@@ -1,92 +1,233 @@
-"""Where the frames of a pcap file lie, found by compiled code over the mapped file.
+"""Where the frames of an uncompressed file lie, found by compiled code over the mapped file.
 
-For an uncompressed file; others are read frame by frame. What is damage is said in the same words.
+Runs of packets are walked by the kernels here. What is not a plain packet is read by the formats'
+own readers, which also say what is damage: both ways of reading find the same.
 """
 
 from __future__ import annotations
 
 import mmap
-from pathlib import Path
-from typing import Any, NamedTuple
+import os
+from collections.abc import Iterator
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from captures import pcap
-from captures.model import MAX_FRAME, NANOSECONDS, Contents
+from captures import pcap, pcapng
+from captures.model import MAX_FRAME, NANOSECONDS, TIME_LIMIT, Contents, Frame, Interface
 from captures.stream import Stream
 from dissectors.compiled import compiled
+from dissectors.memory import half, set_half, set_word
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
+ROWS = 1 << 17
+WINDOW = 1 << 26
+"""Frames, and bytes of the file, in a batch: what bounds the memory of reading in batches."""
 
-class Index(NamedTuple):
-    """The mapped file (uint8), and a row per frame: `position` of its first byte, captured and
-    original length, and time (UTC nanoseconds since 1970).
+SIMPLE, ENHANCED = pcapng.SIMPLE_PACKET, pcapng.ENHANCED_PACKET
+OBSOLETE, MAX_BLOCK = pcapng.OBSOLETE_PACKET, pcapng.MAX_BLOCK
+
+
+class Places(NamedTuple):
+    """A row per frame: offset of its first byte, captured and original length (bytes), the
+    interface, and the time (UTC nanoseconds since 1970).
     """
 
-    data: Array
     position: Array
     captured: Array
     original: Array
+    interface: Array
     time_ns: Array
+
+    @classmethod
+    def room(cls, rows: int) -> Places:
+        """Room for `rows` frames."""
+        return cls(*(np.empty(rows, kind) for kind in ("i8", "u4", "u4", "u4", "i8")))
+
+    def first(self, rows: int) -> Places:
+        """The first `rows` frames."""
+        return Places(*(column[:rows] for column in self))
+
+    @property
+    def addresses(self) -> tuple[int, ...]:
+        """Where the columns lie in memory, for the kernels."""
+        return tuple(column.ctypes.data for column in self)
 
 
 @compiled
-def _word(data: Any, at: Any, big: Any) -> Any:
-    value = np.int64(0)
-    for place in range(4):
-        value |= np.int64(data[at + place]) << (24 - 8 * place if big else 8 * place)
+def _u32(at: Any, big: Any) -> Any:
+    value = half(at)
+    if big:
+        return value << 24 & 0xFF000000 | value << 8 & 0xFF0000 | value >> 8 & 0xFF00 | value >> 24
     return value
 
 
 @compiled
-def _records(data: Any, start: Any, big: Any, rows: Any, longest: Any) -> Any:
-    """Fill `rows` (position, captured, original, seconds, fraction); how many, and where it ended.
+def _put(row: Any, to: Any, position: Any, captured: Any, original: Any, interface: Any,
+         time: Any) -> Any:  # fmt: skip
+    set_word(to[0] + 8 * row, position)
+    set_half(to[1] + 4 * row, captured)
+    set_half(to[2] + 4 * row, original)
+    set_half(to[3] + 4 * row, interface)
+    set_word(to[4] + 8 * row, time)
 
-    It ends at the end of the file, of `rows`, or at a record that does not fit.
+
+@compiled
+def _records(data: Any, size: Any, at: Any, end: Any, big: Any, scale: Any, rows: Any,
+             to: Any) -> Any:  # fmt: skip
+    """Records of a pcap file of `size` bytes at address `data`, while they are whole and begin
+    before offset `end`: the columns at the addresses `to` filled from row 0 to at most `rows`; the
+    number found, and the offset behind them.
     """
-    count, at = 0, start
-    while count < rows.shape[1] and at + 16 <= len(data):
-        captured = _word(data, at + 8, big)
-        if captured > longest or at + 16 + captured > len(data):
+    row = 0
+    while row < rows and at < end and at + 16 <= size:
+        record = data + at
+        captured = _u32(record + 8, big)
+        if captured > MAX_FRAME or at + 16 + captured > size:
             break
-        rows[0, count] = at + 16
-        rows[1, count] = captured
-        rows[2, count] = _word(data, at + 12, big)
-        rows[3, count] = _word(data, at, big)
-        rows[4, count] = _word(data, at + 4, big)
-        count += 1
+        time = _u32(record, big) * NANOSECONDS + _u32(record + 4, big) * scale
+        _put(row, to, at + 16, captured, _u32(record + 12, big), 0, time)
+        row += 1
         at += 16 + captured
-    return count, at
+    return row, at
 
 
-BATCH = 1 << 18
-"""Frames found at a time."""
-
-
-def index(path: str, contents: Contents) -> Index | None:
-    """The frames of `path`, or None where it is no uncompressed pcap file.
-
-    `contents` gets the interface and the damage. Raises CaptureError as the reader does, OSError.
+@compiled
+def _packets(data: Any, size: Any, at: Any, end: Any, big: Any, first: Any, count: Any, snap: Any,
+             row: Any, rows: Any, to: Any) -> Any:  # fmt: skip
+    """As `_records`, from `row` on, of the packet blocks of a pcapng section with `count`
+    interfaces. Its first one is number `first` of the file and cuts simple packets at `snap`
+    (0: not at all; -1: stop at those). Times are left in ticks.
     """
-    with Path(path).open("rb") as file:
-        if file.peek(4)[:4] not in pcap.MAGICS:
-            return None
-        order = pcap.read_header(Stream(path, file), contents)
-        file.seek(0)
-        data = np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
-    parts, at, count = [], pcap.HEADER_SIZE, BATCH
-    while count == BATCH:
-        rows = np.empty((5, BATCH), np.int64)
-        count, at = _records(data, at, order == ">", rows, MAX_FRAME)
-        parts.append(rows[:, :count])
-    left = len(data) - at
-    if 0 < left < pcap.RECORD_SIZE:
-        contents.damage.append(pcap.header_damage(at, left))
-    elif left:
-        captured = int(data[at + 8 : at + 12].view(f"{order}u4")[0])
-        contents.damage.append(pcap.record_damage(at, captured, left - pcap.RECORD_SIZE))
-    rows = np.concatenate(parts, axis=1)
+    while row < rows and at < end and at + 12 <= size:
+        block = data + at
+        kind, total = _u32(block, big), _u32(block + 4, big)
+        head = 16 if kind == SIMPLE else 32
+        if kind not in (SIMPLE, ENHANCED, OBSOLETE) or (
+            total < head or total % 4 != 0 or total > MAX_BLOCK or at + total > size
+        ):
+            break
+        room = total - head
+        interface, time = 0, 0
+        if kind == SIMPLE:
+            original = _u32(block + 8, big)
+            captured = min(original, room, snap if snap > 0 else original)
+            if snap < 0:
+                break
+        else:
+            interface = _u32(block + 8, big)
+            if kind == OBSOLETE:
+                interface = interface >> 16 if big else interface & 0xFFFF
+            time = _u32(block + 12, big) << 32 | _u32(block + 16, big)
+            captured, original = _u32(block + 20, big), _u32(block + 24, big)
+        if (
+            interface >= count
+            or captured > min(room, MAX_FRAME)
+            or _u32(block + total - 4, big) != total
+        ):
+            break
+        _put(row, to, at + head - 4, captured, original, first + interface, time)
+        row += 1
+        at += total
+    return row, at
+
+
+def _pcap(stream: Stream, data: Array, contents: Contents) -> Iterator[Places]:
+    order = pcap.read_header(stream, contents)
     scale = NANOSECONDS // contents.interfaces[0].ticks_per_second
-    time_ns = rows[3] * NANOSECONDS + rows[4] * scale
-    return Index(data, rows[0], rows[1].astype(np.uint32), rows[2].astype(np.uint32), time_ns)
+    at, rows, end = stream.offset, ROWS, 0
+    while rows == ROWS or at >= end:
+        places, end = Places.room(ROWS), at + WINDOW
+        rows, at = _records(
+            data.ctypes.data, len(data), at, end, order == ">", scale, ROWS, places.addresses
+        )
+        yield places.first(rows)
+    stream.seek(at)
+    pcap.read_record(stream, contents, order, 0)
+
+
+def _pcapng(stream: Stream, data: Array, contents: Contents) -> Iterator[Places]:
+    section: pcapng.Section | None = None
+    found = pcapng.step(stream, contents, None, 0)
+    while found is not None:
+        places, rows, end = Places.room(ROWS), 0, stream.offset + WINDOW
+        times = []
+        while found is not None:
+            if isinstance(found, Frame):
+                times.append((rows, found.time_ns))
+                row = (found.offset, len(found.data), found.original_length, found.interface, 0)
+                for column, value in zip(places, row, strict=True):
+                    column[rows] = value
+                rows += 1
+            else:
+                section = found
+            assert section is not None, "a file begins with a section"
+            here = contents.interfaces[section.first_interface :]
+            rows, at = _packets(
+                data.ctypes.data, len(data), stream.offset, end, section.order == ">",
+                section.first_interface, len(here), _simple(here), rows, ROWS, places.addresses,
+            )  # fmt: skip
+            stream.seek(at)
+            if rows == ROWS or at >= end:
+                found = section
+                break
+            found = pcapng.step(stream, contents, section, 0)
+        places = places.first(rows)
+        _set_times(places, contents.interfaces)
+        for place, time_ns in times:
+            places.time_ns[place] = time_ns
+        yield places
+
+
+def _simple(interfaces: list[Interface]) -> int:
+    """Snap length of simple packets, which are of the first interface. -1 where there is none, or
+    one whose time does not begin at 0, which is the time of a packet without one.
+    """
+    return interfaces[0].snap_length if interfaces and not interfaces[0].offset_seconds else -1
+
+
+def _set_times(places: Places, interfaces: list[Interface]) -> None:
+    """Turn ticks into nanoseconds, in place."""
+    for number in np.unique(places.interface).tolist():
+        rows = places.interface == number
+        ticks = places.time_ns[rows].view(np.uint64)
+        places.time_ns[rows] = _times(ticks, interfaces[number])
+
+
+def _times(ticks: Array, interface: Interface) -> Array:
+    scale, rest = divmod(NANOSECONDS, interface.ticks_per_second)
+    offset = interface.offset_seconds * NANOSECONDS
+    if rest == 0 and int(ticks.max()) * scale + abs(offset) <= TIME_LIMIT:
+        return ticks.astype(np.int64) * scale + offset
+    # Exact where numpy's integers would overflow or round.
+    return np.array([interface.time_ns(tick) for tick in ticks.tolist()], np.int64)
+
+
+WALKS = {**dict.fromkeys(pcap.MAGICS, _pcap), b"\x0a\x0d\x0d\x0a": _pcapng}
+
+
+def batches(
+    stream: Stream, file: BinaryIO, contents: Contents
+) -> tuple[Array, Iterator[Places]] | None:
+    """The bytes of the uncompressed capture `file`, and where its frames lie, in batches.
+
+    None where the file is of another format. `contents` is filled on the way. The iterator raises
+    CaptureError as the readers do. The file must not be cut short while the bytes are in use.
+    """
+    if os.fstat(file.fileno()).st_size == 0:
+        return None
+    mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    walk = WALKS.get(mapped[:4])
+    if walk is None:
+        return None
+    data = np.frombuffer(mapped, np.uint8)
+    # Read from what is mapped: the file may have grown since.
+    return data, walk(Stream(stream.file, mapped, failure=stream.failure), data, contents)
+
+
+def forget(data: Array) -> None:
+    """Give back the memory in which a mapped file's bytes were looked at; they stay readable."""
+    if hasattr(mmap, "MADV_DONTNEED"):
+        view: Any = data.base
+        view.obj.madvise(mmap.MADV_DONTNEED)

@@ -72,28 +72,31 @@ def header_damage(offset: int, left: int, failure: str = "") -> Damage:
     )
 
 
+def read_record(stream: Stream, contents: Contents, order: str, number: int) -> Frame | None:
+    """Read the frame `number`; None where the file ends, damage being noted."""
+    start = stream.offset
+    head = stream.read(RECORD_SIZE)
+    if len(head) < RECORD_SIZE:
+        if head or stream.failure:
+            contents.damage.append(header_damage(start, len(head), stream.failure))
+        return None
+    seconds, fraction, captured, original = struct.unpack(order + "IIII", head)
+    data = stream.read(captured) if captured <= MAX_FRAME else b""
+    if len(data) < captured:
+        contents.damage.append(record_damage(start, captured, len(data), stream.failure))
+        return None
+    interface = contents.interfaces[0]
+    time_ns = seconds * NANOSECONDS + fraction * (NANOSECONDS // interface.ticks_per_second)
+    return Frame(number, time_ns, data, original, 0, interface.link_type, start + RECORD_SIZE)
+
+
 def read(stream: Stream, contents: Contents) -> Iterator[Frame]:
     """Frames of a pcap file in order; what is wrong goes into `contents.damage`."""
     order = read_header(stream, contents)
-    interface = contents.interfaces[0]
-    scale = NANOSECONDS // interface.ticks_per_second
-    record = struct.Struct(order + "IIII")
-    number = 0
-    while True:
-        start = stream.offset
-        head = stream.read(RECORD_SIZE)
-        if len(head) < RECORD_SIZE:
-            if head or stream.failure:
-                contents.damage.append(header_damage(start, len(head), stream.failure))
-            return
-        seconds, fraction, captured, original = record.unpack(head)
-        data = stream.read(captured) if captured <= MAX_FRAME else b""
-        if len(data) < captured:
-            contents.damage.append(record_damage(start, captured, len(data), stream.failure))
-            return
+    number = 1
+    while (frame := read_record(stream, contents, order, number)) is not None:
         number += 1
-        time_ns = seconds * NANOSECONDS + fraction * scale
-        yield Frame(number, time_ns, data, original, 0, interface.link_type, start + RECORD_SIZE)
+        yield frame
 
 
 class Writer:

@@ -246,46 +246,55 @@ def read_body(stream: Stream, section: Section, kind: int, total: int, start: in
     return body
 
 
+def step(
+    stream: Stream, contents: Contents, section: Section | None, number: int
+) -> Section | Frame | None:
+    """Read one block: the section that is read on, the frame `number` it holds, or None where the
+    file ends, damage being noted.
+
+    Raises CaptureError if the file does not even start with a whole section header.
+    """
+    start = stream.offset
+    head = stream.read(8)
+    if len(head) < 8:
+        if head or stream.failure:
+            contents.damage.append(
+                Damage(start, f"expected a block, found {len(head)} bytes before the end")
+            )
+        return None
+    (kind,) = struct.unpack((section.order if section else "<") + "I", head[:4])
+    if section is None or kind == SECTION:
+        found = read_section(stream, contents, start, head[4:])
+        if found is None and start == 0:
+            raise CaptureError(
+                stream.file,
+                0,
+                "a pcapng section header",
+                contents.damage[0].message,
+                "the file was cut off or is not a capture; record or copy it again",
+            )
+        return found
+    (total,) = struct.unpack(section.order + "I", head[4:])
+    body = read_body(stream, section, kind, total, start)
+    if body is None:
+        return None
+    if kind in PACKETS:
+        return read_packet(section, kind, body, start + 8, number)
+    if kind in NOTED:
+        NOTED[kind](section, body, start)
+    return section
+
+
 def read(stream: Stream, contents: Contents) -> Iterator[Frame]:
     """Frames of a pcapng file in order; all else it says goes into `contents`.
 
     Raises CaptureError if the file does not even start with a whole section header.
     """
     section: Section | None = None
-    number = 0
-    while True:
-        start = stream.offset
-        head = stream.read(8)
-        if len(head) < 8:
-            if head or stream.failure:
-                contents.damage.append(
-                    Damage(start, f"expected a block, found {len(head)} bytes before the end")
-                )
-            return
-        (kind,) = struct.unpack((section.order if section else "<") + "I", head[:4])
-        if kind == SECTION:
-            section = read_section(stream, contents, start, head[4:])
-            if section is None and start == 0:
-                raise CaptureError(
-                    stream.file,
-                    0,
-                    "a pcapng section header",
-                    contents.damage[0].message,
-                    "the file was cut off or is not a capture; record or copy it again",
-                )
-            if section is None:
-                return
-            continue
-        assert section is not None, "the magic number was a section header's"
-        (total,) = struct.unpack(section.order + "I", head[4:])
-        body = read_body(stream, section, kind, total, start)
-        if body is None:
-            return
-        if kind in NOTED:
-            NOTED[kind](section, body, start)
-        elif kind in PACKETS:
-            frame = read_packet(section, kind, body, start + 8, number + 1)
-            if frame is None:
-                return
+    number = 1
+    while (found := step(stream, contents, section, number)) is not None:
+        if isinstance(found, Frame):
             number += 1
-            yield frame
+            yield found
+        else:
+            section = found

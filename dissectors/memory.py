@@ -18,7 +18,7 @@ _BYTE, _WORD = ir.IntType(8), ir.IntType(64)
 _PAIR = ir.VectorType(_WORD, 2)
 
 
-class Pair(types.Type):  # type: ignore[misc]
+class Pair(types.Type):
     """Two 64-bit words in one vector register."""
 
     def __init__(self) -> None:
@@ -26,7 +26,7 @@ class Pair(types.Type):  # type: ignore[misc]
 
 
 @register_model(Pair)
-class _PairModel(models.PrimitiveModel):  # type: ignore[misc]
+class _PairModel(models.PrimitiveModel):
     def __init__(self, manager: Any, kind: Any) -> None:
         super().__init__(manager, kind, _PAIR)
 
@@ -70,7 +70,7 @@ set_half = _stores(ir.IntType(32))
 set_word = _stores(_WORD)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def pair(_typing: Any, _low: Any, _high: Any) -> Any:
     """Two words as a pair."""
 
@@ -96,7 +96,7 @@ low = _extracts(0)
 high = _extracts(1)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def fold(_typing: Any, _vector: Any, _by: Any, _onto: Any) -> Any:
     """Both words of a pair multiplied without carry by those of `by`, added to `onto`."""
 

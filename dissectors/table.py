@@ -146,13 +146,9 @@ class PacketTable:
         `place` holds the columns named in PLACE, `link_types` a LINKTYPE_ number for each frame.
         Each frame lies in the buffer: the caller has seen to that.
         """
-        kinds, link = np.unique(link_types, return_inverse=True)
-        frames = Frames(
-            positions.astype(np.int64),
-            place["captured_length"],
-            place["original_length"],
-            link.astype(np.uint32),
-        )
+        kinds, link = _numbered(link_types)
+        positions = np.asarray(positions, np.int64)
+        frames = Frames(positions, place["captured_length"], place["original_length"], link)
         found = decode(buffer, frames, [int(kind) for kind in kinds], roce_port=roce_port)
         said = {name: getattr(found, name) for name in BASE if name not in PLACE}
         said |= {name: said[name].view("V16")[:, 0] for name in ("src", "dst")}
@@ -268,6 +264,14 @@ class PacketTable:
         frame = pl.from_arrow(self.to_arrow())
         assert isinstance(frame, pl.DataFrame)
         return frame
+
+
+def _numbered(values: Array) -> tuple[Array, Array]:
+    """The different values, and for each value its place among them."""
+    if len(values) and (values == values[0]).all():
+        return values[:1], np.zeros(len(values), np.uint32)
+    kinds, places = np.unique(values, return_inverse=True)
+    return kinds, places.astype(np.uint32)
 
 
 _NETWORK = sum(1 << HEADERS.index(kind) for kind in (IPv4, IPv6, GRH))

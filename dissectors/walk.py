@@ -300,6 +300,9 @@ def _walk(
         set_byte(damage + row, worst)
 
 
+COMPILED = _walk
+
+
 def walk(data: Array, frames: Frames, link_types: list[int], rules: Rules, found: Found) -> None:
     """Fill `found` (all zeros) for every frame, but for those it marks as hard.
 

@@ -1,33 +1,66 @@
-"""The compiled index finds what the reader finds, damage included."""
+"""Frames found by compiled code over the mapped file are those that the readers find, damage
+included.
+"""
 
 from __future__ import annotations
 
-import struct
+import gzip
+import re
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import captures
-from captures.index import index
+from captures import index, tables
 from captures.model import Contents
-from tests.dissectors.samples import FILES
+from captures.stream import Stream
+from tests.captures.files import (
+    SAMPLES,
+    block,
+    enhanced,
+    interface,
+    option,
+    pcap,
+    section,
+)
+
+WORD = "<I"
 
 
 def both(path: Path) -> None:
-    seen = Contents()
-    found = index(str(path), seen)
+    """Read `path` both ways and compare frames, interfaces, secrets and damage."""
+    seen, expected = Contents(), captures.open(path)
+    with path.open("rb") as file:
+        found = index.batches(Stream(str(path), file), file, seen)
     assert found is not None
-    capture = captures.open(path)
-    frames = list(capture.frames())
-    assert found.position.tolist() == [frame.offset for frame in frames]
-    assert found.captured.tolist() == [len(frame.data) for frame in frames]
-    assert found.original.tolist() == [frame.original_length for frame in frames]
-    assert found.time_ns.tolist() == [frame.time_ns for frame in frames]
-    assert tuple(seen.damage) == capture.damage
-    assert tuple(seen.interfaces) == capture.interfaces
+    data, batches = found
+    try:
+        frames = list(expected.frames())
+    except captures.CaptureError as error:
+        with pytest.raises(captures.CaptureError, match=re.escape(str(error))):
+            list(batches)
+        return
+    columns = [np.concatenate(each).tolist() for each in zip(*batches, strict=True)] or [[]] * 5
+    assert columns == [
+        [frame.offset for frame in frames],
+        [len(frame.data) for frame in frames],
+        [frame.original_length for frame in frames],
+        [frame.interface for frame in frames],
+        [frame.time_ns for frame in frames],
+    ]
+    assert tuple(seen.damage) == expected.damage
+    assert tuple(seen.interfaces) == expected.interfaces
+    assert "".join(seen.secrets) == expected.secrets
+    for frame in frames:
+        assert data[frame.offset : frame.offset + len(frame.data)].tobytes() == frame.data
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.stem)
 def test_samples(path: Path) -> None:
     both(path)
 
@@ -35,46 +68,122 @@ def test_samples(path: Path) -> None:
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize("magic", [0xA1B2C3D4, 0xA1B23C4D])
 def test_byte_orders_and_resolutions(order: str, magic: int, tmp_path: Path) -> None:
-    header = struct.pack(order + "IHHiIII", magic, 2, 4, 0, 0, 65535, 1)
-    records = b"".join(
-        struct.pack(order + "IIII", 1_700_000_000, n, n, 2 * n) + bytes(n) for n in range(70)
-    )
+    records = [(0xFFFFFFFF - n, 0xFFFFFFFF - n, bytes(n)) for n in range(70)]
     path = tmp_path / "x.pcap"
-    path.write_bytes(header + records)
+    path.write_bytes(pcap(*records, order=order, magic=magic))
     both(path)
 
 
-def test_every_truncation(tmp_path: Path) -> None:
-    whole = (FILES[0].read_bytes())[:400]
-    path = tmp_path / "x.pcap"
-    for length in range(24, len(whole)):
-        path.write_bytes(whole[:length])
+def sections(order: str) -> bytes:
+    """Every kind of block, two sections, odd clocks."""
+    other = "<" if order == ">" else ">"
+    seconds = (100).to_bytes(8, "little" if order == "<" else "big")
+    number = (5).to_bytes(4, "little" if order == "<" else "big")
+    long = (9).to_bytes(4, "little" if other == "<" else "big")
+    return b"".join(
+        (
+            section(order),
+            interface(1, order=order),
+            interface(113, options=option(9, b"\x09", order), order=order),
+            interface(1, options=option(9, b"\x8a", order), order=order),
+            interface(1, options=option(9, b"\x0c", order), order=order),
+            enhanced(0, 7, b"micro", option(1, b"a remark", order), order),
+            block(0x77777777, b"skip", order),
+            enhanced(1, 2**64 - 1, b"late", order=order),
+            enhanced(2, 1536, b"binary", order=order),
+            enhanced(3, 1_500_000_001_999, b"pico", order=order),
+            block(3, number + b"plain\0\0\0", order),
+            section(other),
+            interface(101, 4, option(14, seconds, other), order=other),
+            block(3, long + b"shor", other),
+            enhanced(0, 1, b"offset", order=other),
+            block(5, bytes(4) + bytes(8), other),
+        )
+    )
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_pcapng_of_every_kind(order: str, tmp_path: Path) -> None:
+    path = tmp_path / "x.pcapng"
+    path.write_bytes(sections(order))
+    assert len(list(captures.open(path).frames())) == 7
+    both(path)
+
+
+@pytest.mark.parametrize("content", [pcap((1, 2, b"abc"), (3, 4, b"")), sections("<")])
+def test_every_truncation(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    for length in range(24, len(content)):
+        path.write_bytes(content[:length])
         both(path)
 
 
-def test_a_length_that_lies(tmp_path: Path) -> None:
-    data = bytearray(FILES[0].read_bytes())
-    data[24 + 8 : 24 + 12] = (0xFFFFFFFF).to_bytes(4)
-    path = tmp_path / "x.pcap"
-    path.write_bytes(data)
+@settings(max_examples=100)
+@given(st.data())
+def test_mangled_files(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    sound = pcap(*[(n, n, bytes(10 * n)) for n in range(9)])
+    content = bytearray(data.draw(st.sampled_from([sound, sections("<"), sections(">")])))
+    for place in data.draw(st.lists(st.integers(4, len(content) - 1), max_size=5)):
+        content[place] = data.draw(st.sampled_from([0, 1, 4, 6, 0x10, 0x7F, 0xFF]))
+    path = tmp_path_factory.getbasetemp() / "mangled"
+    path.write_bytes(content)
     both(path)
 
 
-def test_another_format_is_left_to_its_reader(tmp_path: Path) -> None:
-    path = tmp_path / "x.pcapng"
-    path.write_bytes(b"\x0a\x0d\x0d\x0a" + bytes(40))
-    assert index(str(path), Contents()) is None
+def repeated(sample: Path, times: int) -> bytes:
+    content = sample.read_bytes()
+    return content[:24] + content[24:] * times
 
 
-def test_a_large_file_is_tabled_in_place(tmp_path: Path) -> None:
-    sample = FILES[0].read_bytes()
-    path = tmp_path / "large.pcap"
-    path.write_bytes(sample[:24] + sample[24:] * 120)
+@pytest.mark.parametrize("kind", ["plain", "gzip", "pcapng"])
+def test_a_large_file_as_a_whole_and_in_parts(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = captures.open(SAMPLES[0]).table()
+    path = tmp_path / "large"
+    content = repeated(SAMPLES[0], 120)
+    if kind == "gzip":
+        content = gzip.compress(content, 1)
+    if kind == "pcapng":
+        frames = [
+            enhanced(0, frame.time_ns // 1000, frame.data)
+            for frame in captures.open(SAMPLES[0]).frames()
+        ]
+        content = b"".join([section(), interface(), *(frames * 120)])
+    path.write_bytes(content)
+    capture = captures.open(path)
+    whole = capture.table()
+    assert len(whole) == 120 * len(small)
+    assert capture.seen_damage == ()
+    for name in ("bth_psn", "icrc_status", "captured_length"):
+        assert (whole[name] == np.tile(small[name], 120)).all()
+    assert whole.frame_bytes(len(whole) - 1) == small.frame_bytes(len(small) - 1)
+    monkeypatch.setattr(index, "ROWS", 1000)
+    monkeypatch.setattr(tables, "FRAMES", 1000)
+    parts = list(captures.open(path).tables())
+    assert [len(part) for part in parts[:-1]] == [1000] * (len(parts) - 1)
+    for name in ("frame", "time_ns", "offset", "bth_psn", "src"):
+        assert (np.concatenate([part[name] for part in parts]) == whole[name]).all()
+    last = parts[-1]
+    assert last.frame_bytes(len(last) - 1) == small.frame_bytes(len(small) - 1)
+
+
+def test_torn_compression_is_said_of_the_table_too(tmp_path: Path) -> None:
+    path = tmp_path / "torn.gz"
+    path.write_bytes(gzip.compress(repeated(SAMPLES[0], 120), 1)[:-5000])
     capture = captures.open(path)
     table = capture.table()
-    small = captures.open(FILES[0]).table()
-    assert path.stat().st_size > 1 << 20
-    assert len(table) == 120 * len(small)
-    assert (table["bth_psn"][: len(small)] == small["bth_psn"]).all()
-    assert table.frame_bytes(len(table) - 1) == small.frame_bytes(len(small) - 1)
-    assert capture.damage == ()
+    (damage,) = capture.seen_damage
+    assert damage == captures.open(path).damage[0]
+    assert len(table) == len(list(captures.open(path).frames()))
+
+
+TABLE = "import captures; print(len(captures.open('-').table()))"
+
+
+def test_a_table_of_standard_input() -> None:
+    content = repeated(SAMPLES[0], 120)
+    done = subprocess.run(
+        [sys.executable, "-c", TABLE], input=content, capture_output=True, check=True
+    )
+    assert int(done.stdout) == 120 * len(captures.open(SAMPLES[0]).table())

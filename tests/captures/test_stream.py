@@ -60,6 +60,8 @@ def test_a_torn_compressed_file_keeps_all_before_the_tear(
     table = capture.table()
     assert capture.seen_damage == (damage,)
     assert table["offset"].tolist() == [frame.offset for frame in got]
+    assert sum(len(part) for part in capture.tables()) == len(got)
+    assert capture.seen_damage == (damage,)
 
 
 def test_a_wrong_checksum_costs_no_frame(tmp_path: Path) -> None:

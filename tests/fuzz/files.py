@@ -2,9 +2,9 @@
 
     python -m tests.fuzz.files --count 10000 --seed 1
 
-A file must give frames and damage, or CaptureError; nothing else, in bounded time and memory. Where
-pcap files are indexed, the index must find the frames that the reader finds. Prints what it did;
-leaves the file and ends with a traceback otherwise.
+A file must give frames and damage, or CaptureError; nothing else, in bounded time and memory. Read
+as a table, whole or in parts, by compiled code or not, it must give the same. Prints what it did;
+ends with a traceback that holds the file otherwise.
 """
 
 from __future__ import annotations
@@ -22,13 +22,15 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from random import Random
+from unittest.mock import patch
 
 import zstandard
 
 import captures
-from captures.index import index
-from captures.model import CaptureError, Contents
+from captures import index, tables
+from captures.model import CaptureError, Frame
 from captures.pcapng import Writer
+from dissectors.table import PacketTable
 from tests.captures import files
 from tests.dissectors import matrix, samples
 from tests.fuzz.mutate import mutated
@@ -38,6 +40,15 @@ ROOM = 6 << 30
 """Bytes of address space: what wants more fails."""
 FRAMES = 12
 """Frames of a file: enough to be lost in."""
+
+COLUMNS: dict[str, Callable[[Frame], int]] = {
+    "frame": lambda frame: frame.number,
+    "time_ns": lambda frame: frame.time_ns,
+    "offset": lambda frame: frame.offset,
+    "captured_length": lambda frame: len(frame.data),
+    "original_length": lambda frame: frame.original_length,
+    "interface": lambda frame: frame.interface,
+}
 
 
 def sound(random: Random) -> list[bytes]:
@@ -138,21 +149,26 @@ def check(path: Path) -> str:
     except CaptureError:
         return "refused"
     assert [frame.number for frame in frames] == list(range(1, len(frames) + 1))
-    table = capture.table()
-    assert len(table) == len(frames)
-    for row in range(min(3, len(frames))):
-        assert table.frame_bytes(row) == frames[row].data
     assert isinstance(capture.secrets, str)
     assert all(frame.interface < len(capture.interfaces) for frame in frames)
-    damage = capture.damage
-    seen = Contents()
-    found = index(str(path), seen)
-    if found is not None:
-        expected = [(f.offset, len(f.data), f.original_length, f.time_ns) for f in frames]
-        columns = (found.position, found.captured, found.original, found.time_ns)
-        assert list(zip(*(column.tolist() for column in columns), strict=True)) == expected
-        assert tuple(seen.damage) == damage
+    damage, interfaces = capture.damage, capture.interfaces
+    for small in (0, tables.LARGE):
+        # Compiled code, which is used for large files only, reads them all.
+        with patch.object(tables, "LARGE", small), patch.object(index, "ROWS", FRAMES // 2):
+            for read in (lambda: [capture.table()], lambda: list(capture.tables())):
+                same(frames, read())
+                assert (capture.damage, capture.interfaces) == (damage, interfaces)
     return "damaged" if damage else "sound"
+
+
+def same(frames: Sequence[Frame], parts: Sequence[PacketTable]) -> None:
+    """The tables hold what the reader read."""
+    for name, of in COLUMNS.items():
+        found = [value for part in parts for value in part[name].tolist()]
+        assert found == [of(frame) for frame in frames], name
+    rows = [(part, row) for part in parts for row in range(len(part))]
+    for (part, row), frame in zip(rows, frames, strict=True):
+        assert part.frame_bytes(row) == frame.data
 
 
 def run(seed: int, count: int, seconds: float = 1e9) -> dict[str, float]:

@@ -1,0 +1,144 @@
+"""Packet tables of a capture: of the whole of it, or in parts of bounded size."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+
+from captures.files import open_regular
+from captures.model import Contents, Frame
+from captures.stream import Stream
+from captures.unpack import kind_of
+from dissectors.table import PacketTable
+
+if TYPE_CHECKING:
+    from captures.capture import Capture
+    from captures.index import Places
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+LARGE = 1 << 20
+"""Bytes from which on a file is worth loading compiled code for."""
+
+FRAMES = 1 << 14
+BYTES = 1 << 24
+"""Frames, and bytes of them, that are read one by one before they become a table."""
+
+
+def whole(capture: Capture, roce_port: int) -> PacketTable:
+    """All packets of `capture`; what is compressed is unpacked into a temporary file."""
+    with _plain(capture) as (file, failure):
+        contents = capture.begin()
+        stream = Stream(capture.file, file, failure=failure)
+        indexed = _indexed(stream, file, contents)
+        if indexed is None:
+            table = PacketTable.from_frames(capture.reader(stream, contents), roce_port)
+        else:
+            data, batches = indexed
+            columns = zip(*batches, strict=True)
+            table = _table(data, [np.concatenate(each) for each in columns], contents, 1, roce_port)
+        capture.end()
+        return table
+
+
+def parts(capture: Capture, roce_port: int) -> Iterator[PacketTable]:
+    """All packets of `capture` in order, a table at a time, in bounded memory."""
+    if capture.file != "-":
+        with open_regular(capture.file) as file:
+            contents = capture.begin()
+            indexed = _indexed(Stream(capture.file, file), file, contents)
+        if indexed is not None:
+            yield from _mapped_parts(*indexed, contents, roce_port)
+            capture.end()
+            return
+    for batch in _gathered(capture.frames()):
+        yield PacketTable.from_frames(batch, roce_port)
+
+
+def _mapped_parts(
+    data: Array, batches: Iterator[Places], contents: Contents, roce_port: int
+) -> Iterator[PacketTable]:
+    from captures.index import forget  # noqa: PLC0415 - loads compiled code
+
+    number = 1
+    for places in batches:
+        if len(places.position):
+            yield _table(data, places, contents, number, roce_port)
+            number += len(places.position)
+            forget(data)
+
+
+def _gathered(frames: Iterator[Frame]) -> Iterator[list[Frame]]:
+    batch: list[Frame] = []
+    size = 0
+    for frame in frames:
+        batch.append(frame)
+        size += len(frame.data)
+        if len(batch) == FRAMES or size >= BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _table(
+    data: Array, places: Places | list[Array], contents: Contents, number: int, roce_port: int
+) -> PacketTable:
+    """The table of frames in a mapped file, the first of which is `number`."""
+    position, captured, original, interface, time_ns = places
+    place = {
+        "frame": np.arange(number, number + len(position), dtype=np.uint64),
+        "time_ns": time_ns,
+        "offset": position,
+        "captured_length": captured,
+        "original_length": original,
+        "interface": interface,
+    }
+    kinds = np.array([each.link_type for each in contents.interfaces] or [0], np.uint32)
+    return PacketTable.from_buffer(data, position, place, kinds[interface], roce_port)
+
+
+def _indexed(
+    stream: Stream, file: BinaryIO, contents: Contents
+) -> tuple[Array, Iterator[Places]] | None:
+    """What `captures.index` makes of a file; None where that is not worth it, or not possible."""
+    large = file.seek(0, 2) >= LARGE
+    file.seek(0)
+    if not large:
+        return None
+    if sys.stderr.isatty():
+        _announce()
+    from captures.index import batches  # noqa: PLC0415 - loads compiled code
+
+    return batches(stream, file, contents)
+
+
+def _announce() -> None:
+    """Say, to a terminal, that the first use after installation takes longer."""
+    from dissectors import walk  # noqa: PLC0415 - loads compiled code
+
+    folder = walk.COMPILED.stats.cache_path
+    if not folder or not any(Path(folder).glob("walk._walk-*.nbi")):
+        sys.stderr.write("rocelab: compiling the decoder; this is done once\n")
+
+
+@contextmanager
+def _plain(capture: Capture) -> Iterator[tuple[BinaryIO, str]]:
+    """The uncompressed capture as a file, and why its bytes ended early ("" where they did not)."""
+    if capture.file != "-":
+        with open_regular(capture.file) as file:
+            if kind_of(file.peek()) is None:
+                yield file, ""
+                return
+    with tempfile.TemporaryFile() as unpacked:
+        with capture.take() as stream:
+            while data := stream.read(1 << 20):
+                unpacked.write(data)
+        unpacked.flush()
+        yield unpacked, stream.failure
