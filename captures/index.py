@@ -17,9 +17,12 @@ from captures import pcap, pcapng
 from captures.model import MAX_FRAME, NANOSECONDS, TIME_LIMIT, Contents, Frame, Interface
 from captures.stream import Stream
 from dissectors.compiled import compiled
-from dissectors.memory import half, set_half, set_word
+from dissectors.memory import half, prefetch, set_half, set_word
 
 Array = np.ndarray[Any, np.dtype[Any]]
+
+AHEAD = 12
+"""Frames of the same length that are brought near before they come: often they do."""
 
 ROWS = 1 << 17
 WINDOW = 1 << 26
@@ -90,6 +93,7 @@ def _records(data: Any, size: Any, at: Any, end: Any, big: Any, scale: Any, rows
         _put(row, to, at + 16, captured, _u32(record + 12, big), 0, time)
         row += 1
         at += 16 + captured
+        prefetch(data + at + AHEAD * (16 + captured))
     return row, at
 
 
@@ -130,6 +134,7 @@ def _packets(data: Any, size: Any, at: Any, end: Any, big: Any, first: Any, coun
         _put(row, to, at + head - 4, captured, original, first + interface, time)
         row += 1
         at += total
+        prefetch(data + at + AHEAD * total)
     return row, at
 
 

@@ -71,6 +71,22 @@ set_word = _stores(_WORD)
 
 
 @intrinsic
+def prefetch(_typing: Any, _address: Any) -> Any:
+    """Have the memory at an address brought near; any address will do."""
+
+    def generate(context: Any, builder: Any, _signature: Any, values: Any) -> Any:
+        pointer = builder.inttoptr(values[0], _BYTE.as_pointer())
+        number = ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [_BYTE.as_pointer(), number, number, number])
+        fetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
+        # For reading, of highest locality, as data.
+        builder.call(fetch, [pointer, number(0), number(3), number(1)])
+        return context.get_dummy_value()
+
+    return types.void(types.int64), generate
+
+
+@intrinsic
 def pair(_typing: Any, _low: Any, _high: Any) -> Any:
     """Two words as a pair."""
 

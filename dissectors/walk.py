@@ -17,7 +17,7 @@ from dissectors.crc import TABLES, crc
 from dissectors.damage import DamageCode
 from dissectors.icrc import ICRC_BAD, ICRC_NOT_ROCE, ICRC_OK, ICRC_UNCHECKABLE
 from dissectors.lrh import LRH
-from dissectors.memory import byte, half, set_byte, set_half, set_word, word
+from dissectors.memory import byte, half, prefetch, set_byte, set_half, set_word, word
 from dissectors.rules import (
     EMPTY,
     MASK_SIZE,
@@ -33,6 +33,9 @@ from dissectors.udp import UDP
 
 CUT, FRAGMENT, LENGTH = int(DamageCode.CUT), int(DamageCode.FRAGMENT), int(DamageCode.LENGTH)
 VALUE, OPCODE, PAD = int(DamageCode.VALUE), int(DamageCode.OPCODE), int(DamageCode.PAD)
+
+AHEAD = 12
+"""Rows between the frame at hand and the one whose headers are brought near."""
 
 SCRATCH = 512
 """Bytes of headers, from the network header on, whose ICRC is computed here; more is hard."""
@@ -191,6 +194,10 @@ def _walk(
     """Decode `rows` frames. All but `rows` are the addresses of what `walk` is given."""
     for row in range(rows):
         base = data + word(position + 8 * row)
+        if row + AHEAD < rows:
+            soon = data + word(position + 8 * (row + AHEAD))
+            prefetch(soon)
+            prefetch(soon + 64)
         there = half(captured + 4 * row)
         end = max(there, half(original + 4 * row))
         worst = CUT if there < end else 0
