@@ -88,7 +88,7 @@ def open_stream(path: str | Path) -> Stream:
             return _opened("standard input", io.BufferedReader(io.FileIO(0, closefd=False)))
         return _opened(name, open_regular(name))
     except OSError as error:
-        reason = error.strerror or str(error)
+        reason = (error.strerror or str(error)).removeprefix("expected a regular file, found ")
         raise CaptureError(
             name, 0, "a readable capture file", reason, "check the path and its permissions"
         ) from error
