@@ -41,6 +41,7 @@ Settings = Annotated[list[str] | None, Parameter(name="--set", negative="")]
 Backend = Literal["userspace", "vm"]
 CaptureMethod = Literal["auto", "tcpdump", "scapy", "tap"]
 Kind = Literal["netns", "userns", "loopback"]
+PsnSource = Literal["csprng", "odd", "lrand48", "counter", "qpn", "constant"]
 Json = Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON document.")]
 
 
@@ -54,6 +55,7 @@ def run(
     family: int | None = None,
     mtu: int | None = None,
     seed: int | None = None,
+    psn_source: PsnSource = "csprng",
     capture: CaptureMethod = "auto",
     hosts: Kind | None = None,
     settings: Settings = None,
@@ -78,6 +80,9 @@ def run(
         Path MTU in bytes: 256, 512, 1024, 2048 or 4096.
     seed
         Draw PSNs from this number instead of the system's CSPRNG.
+    psn_source
+        What chooses starting PSNs at both ends: csprng, or a weak source to be found by `rocelab
+        psn`. odd: as rdma-multi-client; lrand48: as perftest; qpn: the queue pair's number.
     capture
         How to record; auto takes the best that works here.
     hosts
@@ -105,6 +110,7 @@ def run(
         json=json,
         backend=backend,
         seed=seed,
+        psn_source=psn_source,
         capture=capture,
         hosts=hosts,
         kernel=kernel,

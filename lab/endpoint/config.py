@@ -8,6 +8,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from lab.endpoint.psn_source import DEFAULT, SOURCES
 from lab.exchange.messages import PATH_MTUS, shorten
 from lab.exchange.session import Role
 from lab.exchange.tls import PORT, Limits
@@ -26,9 +27,10 @@ class Config:
     `address` is this end's own (for TLS and for RoCE), `server_address` the one a client connects
     to. The server ends after `clients` connections (0: at SIGTERM); the client makes as many at
     once. `flow` is by default the scenario's name; `arguments` are the flow's. `device` names an
-    RDMA device where there are several. `limits` are those of `Limits`, and `completion`: the
-    longest wait for one work completion. `tap` is a pcapng file for the frames this end sends, for
-    where nobody may capture; `log` takes the engine's decisions (both: userspace alone).
+    RDMA device where there are several. `psn_source` chooses the PSNs (lab.endpoint.psn_source),
+    `seed` makes them the same again. `limits` are those of `Limits`, and `completion`: the longest
+    wait for one work completion. `tap` is a pcapng file for the frames this end sends, for where
+    nobody may capture; `log` takes the engine's decisions (both: userspace alone).
     """
 
     role: Role
@@ -48,6 +50,7 @@ class Config:
     clients: int = 1
     path_mtu: int = 1024
     seed: int | None = None
+    psn_source: str = DEFAULT
     log: str | None = None
     keylog: str | None = None
     tap: str | None = None
@@ -61,6 +64,7 @@ class Config:
                 raise ConfigError(f"{spec.name}: expected {spec.type}, found {shorten(value)}")
         _member("role", self.role, ("client", "server"))
         _member("flow", self.flow or self.scenario, FLOWS)
+        _member("psn_source", self.psn_source, SOURCES)
         _member("path_mtu", self.path_mtu, PATH_MTUS)
         for name, value in self.arguments.items():
             _member("arguments", name, self.running.arguments)

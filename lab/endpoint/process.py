@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import random
-import secrets
 import threading
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from lab.endpoint.config import Config
+from lab.endpoint.psn_source import DEFAULT, SOURCES, Dice
 from lab.exchange.messages import EndpointInfo, ExchangeError, Hello, Ready, as_dict
 from lab.exchange.tls import Channel, Identity, Limits
 from lab.flows.connect import PORT_NUM, Connection, Record, address_of, find_gid, gid_of
@@ -38,7 +36,7 @@ class Process:
         self.failures: list[str] = []
         self.group = Group(max(1, config.clients))
         self._lock = threading.Lock()
-        self._psns: set[int] = set()
+        self._choose = SOURCES[config.psn_source](Dice(config.seed, config.role))
 
     def hello(self, connection: int) -> Hello:
         """What this end says first."""
@@ -80,7 +78,7 @@ class Process:
     def _announce(self, ours: Connection, number: int) -> EndpointInfo:
         return EndpointInfo(
             qpn=ours.qp.qp_num,
-            sq_psn=self._sq_psn(number),
+            sq_psn=self._sq_psn(number, ours.qp.qp_num),
             gid=gid_of(self.config.address),
             path_mtu=self.path_mtu,
             addr=ours.mr.buf,
@@ -88,19 +86,14 @@ class Process:
             length=self.layout.length,
         )
 
-    def _sq_psn(self, number: int) -> int:
-        """24 random bits, none twice in this process.
-
-        From the system's CSPRNG; with a seed, of the seed, the role and the connection's number.
-        """
-        draw: Callable[[int], int] = secrets.randbits
-        if self.config.seed is not None:
-            draw = random.Random(f"{self.config.seed} {self.config.role} {number}").getrandbits
+    def _sq_psn(self, number: int, qpn: int) -> int:
         with self._lock:
-            while (psn := draw(24)) in self._psns:
-                pass
-            self._psns.add(psn)
-        return psn
+            return self._choose(number, qpn)
+
+    def _told_source(self) -> str:
+        """What chose the PSNs; "seed" where the default was made repeatable."""
+        source, seed = self.config.psn_source, self.config.seed
+        return "seed" if source == DEFAULT and seed is not None else source
 
     def _negotiated(
         self, record: Record, channel: Channel, peer: str, local: EndpointInfo, remote: EndpointInfo
@@ -112,7 +105,7 @@ class Process:
             tls=channel.description(),
             local={**as_dict(local), "ip": address_of(local.gid)},
             remote={**as_dict(remote), "ip": address_of(remote.gid)},
-            sq_psn_source="csprng" if self.config.seed is None else "seed",
+            sq_psn_source=self._told_source(),
         )
 
     def _run(

@@ -11,11 +11,13 @@ from lab.scenario import Defaults, Scenario
 
 Backend = Literal["userspace", "vm"]
 CaptureMethod = Literal["auto", "tcpdump", "scapy", "tap"]
+PsnSource = Literal["csprng", "odd", "lrand48", "counter", "qpn", "constant"]
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """All a run depends on. `mtu` is the path MTU, bytes; no `seed`: PSNs from the CSPRNG.
+    """All a run depends on. `mtu` is the path MTU, bytes. `psn_source` chooses the PSNs
+    (lab.endpoint.psn_source), `seed` makes them the same again.
 
     `hosts` None and `capture` "auto" choose the best there is; `out` None is a new directory
     under `runs`. `kernel` is that of the virtual machines (lab.hosts.vm.image.find); `faults` is a
@@ -26,6 +28,7 @@ class Options:
     defaults: Defaults
     backend: Backend = "userspace"
     seed: int | None = None
+    psn_source: PsnSource = "csprng"
     capture: CaptureMethod = "auto"
     hosts: Kind | None = None
     out: Path | None = None
@@ -39,6 +42,7 @@ class Options:
             "family": self.defaults.family,
             "mtu": self.defaults.mtu,
             "seed": self.seed,
+            "psn_source": self.psn_source,
             "capture": self.capture,
             "hosts": self.hosts or "auto",
             "arguments": dict(self.scenario.arguments),

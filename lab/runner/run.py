@@ -303,6 +303,7 @@ def _config(
         "clients": options.defaults.clients,
         "path_mtu": options.defaults.mtu,
         "seed": options.seed,
+        "psn_source": options.psn_source,
     }
     if role in recorder.taps:
         config["tap"] = str(recorder.taps[role])
