@@ -71,6 +71,7 @@ class FastDevice(Device):
         log: Log | None = None,
     ) -> None:
         self._port = np.zeros(1, PORT)
+        self._port_address = self._port.ctypes.data
         self._seen = dict.fromkeys(_COUNTERS, 0)
         super().__init__(source_port, log, burst)
         self._address = address
@@ -254,7 +255,7 @@ class FastDevice(Device):
 
     def _simulated(self) -> Iterator[Burst]:
         port = self._port[0]
-        self._simulate(self._port.ctypes.data, -1, 0)
+        self._simulate(self._port_address, -1, 0)
         self.attend(int(port["now"]))
         used, place = int(port["sink_used"]), 0
         port["sink_used"] = 0
@@ -276,15 +277,12 @@ class FastDevice(Device):
         port["sender_port"], port["segment"] = burst.source_port, burst.segment
         port["traffic_class"] = burst.path.traffic_class
         port["first_number"] = burst.identification
-        self._simulate(self._port.ctypes.data, len(data), 0)
+        self._simulate(self._port_address, len(data), 0)
         self.attend(now)
 
-    def drive(self, slot: int | None, tries: int) -> bool:
-        """Send and receive through the socket (lab.fast.drive.drive); whether there
-        is something new.
-        """
-        place = NOBODY if slot is None else slot
-        return bool(self._drive(self._port.ctypes.data, place, tries))
+    def drive(self, slot: int | None, tries: int) -> int:
+        """Send and receive through the socket (lab.fast.drive.drive); NEWS and MORE as there."""
+        return self._drive(self._port_address, NOBODY if slot is None else slot, tries)
 
     def attend(self, now: int) -> None:
         """Do what compiled code left for the engine."""

@@ -23,6 +23,7 @@ _CLOCK_MONOTONIC = 1
 _SECOND = 1_000_000_000
 _TIME = MESSAGE.itemsize
 NOBODY = -1
+NEWS, MORE, GOT = 1, 2, 4
 
 
 @njit
@@ -50,10 +51,11 @@ def _clock(port: Any) -> None:
 def drive(address: int, slot: int, tries: int) -> int:
     """Send what `slot` (or NOBODY) and the others have to send, then receive, trying `tries` times.
 
-    Gives up receiving as soon as something has come and nothing more waits. What comes in is
-    answered before this returns, unless it completed work: then the caller is told first and the
-    answer leaves with the next call. The result is 1 where the caller has something to look at:
-    completions, datagrams or queue pairs for the engine.
+    Gives up receiving when something has come and nothing more waits, or work was completed. What
+    comes in is answered before this returns, unless it completed work: then the caller is told
+    first and the answer leaves with the next call. The result says whether there is something to
+    attend to (NEWS: notifications, datagrams or queue pairs for the engine), whether anything came
+    (GOT), and whether more may have than was taken (MORE).
     """
     port = port_at(address, 0)
     _clock(port)
@@ -72,13 +74,12 @@ def drive(address: int, slot: int, tries: int) -> int:
             continue
         sort(port, length)
         bursts += 1
-        if bursts >= BURSTS:
+        if bursts >= BURSTS or port.completions:
             break
     if bursts and port.completions == 0:
         transmit(port)
-    if port.completions or port.slow_used or port.recalled_count:
-        return 1
-    return 0
+    result = NEWS if port.fired or port.slow_used or port.recalled_count else 0
+    return result | (MORE if bursts >= BURSTS or port.completions else 0) | (GOT if bursts else 0)
 
 
 def simulate(address: int, length: int, _: int) -> int:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 FIRST_QPN = 17
 """Where rxe begins to number, too."""
 LAST_QPN = 0xFFFFFE
-GRACE_NS = 1_000_000
+GRACE_NS = 2_000_000
 """The thread leaves the socket to whoever polled a completion queue this recently."""
 _NAP_NS = 1_000_000
 """Waits shorter than poll's millisecond are slept in pieces."""
@@ -143,13 +143,19 @@ class Adapter:
         # Whoever polls in a loop must not keep the others from the interpreter.
         time.sleep(0)
 
-    def _progress(self) -> None:
-        """Receive, let time pass, send."""
+    def _keep_time(self) -> None:
+        """Let time pass, for somebody else receives."""
+        self.device.handle_timer(self.now())
+        self.flush()
+
+    def _progress(self) -> bool:
+        """Receive, let time pass, send; whether it is worth looking again at once."""
         now = self.now()
         for burst in self._wire.receive(now):
             self.device.receive(burst, now)
         self.device.handle_timer(now)
         self.flush()
+        return False
 
     def _run(self) -> None:
         waiting, everything = select.poll(), select.poll()
@@ -159,11 +165,10 @@ class Adapter:
         while not self._closing:
             idle = self.now() - self._polled_at
             with self.lock:
-                if idle >= GRACE_NS:
-                    self._progress()
-                else:
-                    self.device.handle_timer(self.now())
-                    self.flush()
+                if idle < GRACE_NS:
+                    self._keep_time()
+                elif self._progress():
+                    continue
                 self._planned = self._due()
                 wait = None if self._planned is None else self._planned - self.now()
             if idle < GRACE_NS:

@@ -187,19 +187,16 @@ class CQ(PyverbsCM):
 
     def poll(self, num_entries: int = 1) -> tuple[int, list[WC]]:
         """(number, completions) of at most `num_entries`; (0, []) where there are none."""
-        wcs = self._taken(num_entries)
-        if not wcs:
-            self._adapter.poll()
-            wcs = self._taken(num_entries)
-        return len(wcs), wcs
-
-    def _taken(self, most: int) -> list[WC]:
         queue = self._live
+        if not len(queue):
+            self._adapter.poll()
+            if not len(queue):
+                return 0, []
         wcs: list[WC] = []
         with self._polling:
-            while len(wcs) < most and (row := queue.pop_row()) is not None:
+            while len(wcs) < num_entries and (row := queue.pop_row()) is not None:
                 wcs.append(work_completion(row))
-        return wcs
+        return len(wcs), wcs
 
     def req_notify(self, solicited_only: bool = False) -> None:
         """Announce the next completion (or the next solicited or failed one) on the channel."""

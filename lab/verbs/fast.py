@@ -7,11 +7,13 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from dissectors import psn
 from lab.engine.events import Log
 from lab.engine.qp import QueuePair
 from lab.fast.device import FastDevice
+from lab.fast.drive import GOT, MORE, NEWS
 from lab.fast.qp import NEXT_PSN, UNACKED, FastQueuePair
-from lab.verbs.adapter import Adapter
+from lab.verbs.adapter import GRACE_NS, Adapter
 from lab.wire.udp import UdpWire
 
 if TYPE_CHECKING:
@@ -21,6 +23,8 @@ TRIES = 40
 """Looks at the socket by a caller who polls, before he hears that nothing came."""
 HELD = 32
 """Requests that may wait for a poll while others of the queue pair are on their way."""
+TICK_NS = 1_000_000
+"""How soon the thread looks after requests that were sent while it had nothing to wait for."""
 IN_FLIGHT_SHARE = 4
 """The part of a receive buffer that requests may fill: the kernel counts more than their bytes."""
 
@@ -31,6 +35,8 @@ class FastAdapter(Adapter):
     device: FastDevice
     _held: FastQueuePair | None = None
     _held_count = 0
+    _next_tick = 0
+    _tries = 1
 
     def _open(self, address: str) -> UdpWire:
         return UdpWire(address, gather=True)
@@ -57,45 +63,67 @@ class FastAdapter(Adapter):
         little for company.
         """
         assert isinstance(qp, FastQueuePair)
-        if qp.slot is None:
+        words = qp.words
+        if words is None:
             self.flush()
             return
-        words = qp.words
         if words[NEXT_PSN] != words[UNACKED] and self._held in {None, qp}:
             self._held_count += 1
-            if self._held_count < HELD and self.now() - self._polled_at < 1_000_000:
+            if self._held_count < HELD and self.now() - self._polled_at < GRACE_NS:
                 self._held = qp
                 return
         self._drive(qp, 0)
         if self._planned is None:
-            self.wake(self.now() + 1_000_000)
+            self.wake(self.now() + TICK_NS)
 
-    def _drive(self, qp: FastQueuePair | None, tries: int) -> None:
-        held, self._held, self._held_count = self._held, None, 0
-        if held is not None and held is not qp and held.slot is not None:
-            self.device.ring_for(held)
-        slot = None if qp is None else qp.slot
-        if self.device.drive(slot, tries):
+    @property
+    def _due_held(self) -> FastQueuePair | None:
+        """The queue pair whose work has waited long enough: little of it is on its way."""
+        held = self._held
+        if held is None or held.words is None:
+            return held
+        words = held.words
+        under_way = (words[NEXT_PSN] - words[UNACKED]) & psn.MASK
+        return held if under_way < HELD else None
+
+    def _drive(self, qp: FastQueuePair | None, tries: int) -> int:
+        if qp is not None and self._held in {None, qp}:
+            self._held, self._held_count = None, 0
+        result = self.device.drive(None if qp is None else qp.slot, tries)
+        if result & NEWS:
             self.device.attend(self.now())
             if self.device.has_ready:
                 self.flush()
+        return result
 
     def flush(self) -> None:
         super().flush()
         self._drive(None, 0)
 
     def poll(self) -> None:
-        self._polled_at = self.now()
+        self._polled_at = time.monotonic_ns()
         if self.lock.acquire(blocking=False):
             try:
-                self._drive(self._held, TRIES)
+                self._drive(self._due_held if self._held else None, TRIES)
             finally:
                 self.lock.release()
         else:
             time.sleep(0)
 
-    def _progress(self) -> None:
-        self._drive(self._held, 1)
-        self.device.handle_timer(self.now())
+    def _keep_time(self) -> None:
+        now = self.now()
+        if now < self._next_tick:
+            return
+        self._next_tick = now + TICK_NS
+        # No timeout strikes while its answer waits in the socket.
+        while self._drive(None, 1) & MORE:
+            pass
+        self.device.handle_timer(now)
         if self.device.has_ready:
             self.flush()
+
+    def _progress(self) -> bool:
+        got = self._drive(self._held, self._tries) & GOT
+        self._tries = TRIES if got else 1
+        self._keep_time()
+        return bool(got)

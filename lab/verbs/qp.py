@@ -272,11 +272,12 @@ class QP(PyverbsCM):
         """Post `wr` and those chained to it; those before a refused one stay posted."""
         qp = self._live
         adapter = self._adapter
+        one: SendWR | None = wr
         with adapter.lock:
             try:
-                while wr is not None:
-                    adapter.post(qp, wr)
-                    wr = wr.next_wr  # type: ignore[assignment]
+                while one is not None:
+                    adapter.post(qp, one)
+                    one = one.next_wr
             except VerbError as error:
                 what = f"Failed to post send: {error.reason}"
                 raise PyverbsRDMAError(what, error.errno) from None
@@ -286,9 +287,15 @@ class QP(PyverbsCM):
     def post_recv(self, wr: RecvWR, bad_wr: RecvWR | None = None) -> None:
         """Post `wr` and those chained to it; those before a refused one stay posted."""
         qp = self._live
-        with verb("Failed to post recv"), self._adapter.lock:
-            for one in wr.chain():
-                qp.post_receive(one.work())
+        one: RecvWR | None = wr
+        with self._adapter.lock:
+            try:
+                while one is not None:
+                    qp.post_receive(one.work())
+                    one = one.next_wr
+            except VerbError as error:
+                what = f"Failed to post recv: {error.reason}"
+                raise PyverbsRDMAError(what, error.errno) from None
 
     def close(self) -> None:
         """Destroy the queue pair; what was posted is forgotten."""

@@ -13,6 +13,7 @@ from lab.verbs.base import PyverbsCM, table
 from lab.verbs.pyverbs_error import PyverbsUserError
 
 _INLINE = int(e.IBV_SEND_INLINE)
+_LAST_PLAIN = int(e.IBV_WR_RDMA_READ)
 
 
 class SGE(PyverbsCM):
@@ -87,10 +88,11 @@ class SendWR(PyverbsCM):
         if opcode not in without_data and (num_sge < 1 or sg is None):
             raise PyverbsUserError("A WR needs at least one SGE")
         self.wr_id = wr_id
-        self.opcode = opcode
+        # Plain numbers: an enumeration's own arithmetic takes longer than posting.
+        self.opcode = int(opcode)
         self.num_sge = num_sge
         self.imm_data = imm_data
-        self.send_flags = send_flags
+        self.send_flags = int(send_flags)
         self.next_wr = next_wr
         self._sges = _copied(num_sge, sg)
         self._remote_addr = self._rkey = self._compare_add = self._swap = 0
@@ -122,25 +124,18 @@ class SendWR(PyverbsCM):
         """Whether `row` says it all: one piece, no inline data, an opcode that
         compiled code has.
         """
-        return (
-            self.num_sge == 1
-            and not self.send_flags & _INLINE
-            and self.opcode <= e.IBV_WR_RDMA_READ
-        )
+        return self.num_sge == 1 and not self.send_flags & _INLINE and self.opcode <= _LAST_PLAIN
 
     def row(self) -> tuple[int, ...]:
         """(wr_id, opcode, flags, address, length, key, remote address, r_key, immediate)."""
-        address, length, key = self._sges[0]
         return (
             self.wr_id,
             self.opcode,
             self.send_flags,
-            address,
-            length,
-            key,
+            *self._sges[0],
             self._remote_addr,
             self._rkey,
-            htonl(self.imm_data & 0xFFFFFFFF),
+            htonl(self.imm_data & 0xFFFFFFFF) if self.imm_data else 0,
         )
 
     def work(self) -> SendWork:
