@@ -188,6 +188,42 @@ def shell(*, kernel: str | None = None, capture: Path | None = None) -> int:
     return open_shell(kernel, capture)
 
 
+@app.command(help_epilogue=epilogue("bench"), help_format="plaintext")
+def bench(
+    *,
+    only: Annotated[list[str] | None, Parameter(negative="", consume_multiple=True)] = None,
+    seconds: float = 2.0,
+    names: Annotated[bool, Parameter(name="--list", negative="")] = False,
+    json: Json = False,
+    markdown: Annotated[bool, Parameter(negative="")] = False,
+) -> int:
+    """Measure the transport on this machine, beside plain sockets in the same run.
+
+    Parameters
+    ----------
+    only
+        Measure these alone (see --list); a ratio to one that is left out is not compared.
+    seconds
+        About how long each measurement takes.
+    names
+        List what is measured, and the goals.
+    json
+        Print one JSON document.
+    markdown
+        Print the table in Markdown.
+
+    """
+    from lab.bench import command  # noqa: PLC0415
+
+    if names:
+        command.listing()
+        return 0
+    if not 0 < seconds <= 3600:
+        _refuse(f"expected --seconds above 0 and at most 3600, found {seconds:g}")
+    form = "json" if json else "markdown" if markdown else "table"
+    return command.run(only or [], seconds, form)
+
+
 @app.command(help_epilogue=epilogue("tutorial"), help_format="plaintext")
 def tutorial(
     *,

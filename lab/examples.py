@@ -15,6 +15,11 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("rocelab run --family 6 --mtu 1024", "over IPv6, with a smaller path MTU"),
         ("rocelab run --backend vm", "the kernel's Soft-RoCE, in two virtual machines"),
     ),
+    "bench": (
+        ("rocelab bench", "everything, beside plain sockets; some minutes"),
+        ("rocelab bench --only send-rounds udp-rounds", "round trips alone"),
+        ("rocelab bench --seconds 5 --markdown", "the table of the README"),
+    ),
     "scenarios": (
         ("rocelab scenarios", "all of them, a line each"),
         ("rocelab scenarios error-rnr", "what one teaches and what to look at"),

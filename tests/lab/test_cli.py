@@ -37,7 +37,7 @@ def test_each_example_can_be_typed(line: str) -> None:
         shlex.split(stage)[1:], print_error=False, exit_on_error=False
     )
     assert line in {text for text, _ in EXAMPLES[command.__name__]}
-    assert bound.arguments or command.__name__ in {"run", "scenarios", "passes", "doctor"}
+    assert bound.arguments or command.__name__ in {"run", "scenarios", "passes", "doctor", "bench"}
 
 
 @pytest.mark.parametrize("command", EXAMPLES)
