@@ -134,8 +134,25 @@ def scenarios(name: str | None = None, /) -> None:
 
 
 @app.command(help_epilogue=epilogue("doctor"), help_format="plaintext")
-def doctor(*, json: Json = False) -> None:
-    """Try what works on this machine; say why the rest does not and how to mend it."""
+def doctor(question: str | None = None, /, *, json: Json = False) -> None:
+    """Try what works on this machine; say why the rest does not and how to mend it.
+
+    Parameters
+    ----------
+    question
+        Answer one of the questions people ask instead; without a name they are listed at the end.
+    json
+        Print one JSON document.
+
+    """
+    if question is not None:
+        from lab.terminal import question_page  # noqa: PLC0415
+
+        try:
+            question_page(question)
+        except ValueError as error:
+            _refuse(str(error))
+        return
     from lab.doctor import examine  # noqa: PLC0415
 
     report = examine()

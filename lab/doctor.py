@@ -16,6 +16,9 @@ from typing import Any
 
 from lab.hosts.choose import choose, make
 from lab.hosts.model import Hosts, HostsError, Kind
+from lab.hosts.vm.errors import VmError
+from lab.hosts.vm.guest import QEMU
+from lab.hosts.vm.image import find
 from lab.recorder.model import RecorderError
 from lab.recorder.process import COMMANDS, ProcessRecorder
 
@@ -133,6 +136,24 @@ def backend_checks() -> Iterator[Check]:
     else:
         detail, mend = f"devices: {', '.join(found)}", ""
     yield Check("backend", "kernel", works=not mend, detail=detail, mend=mend)
+    yield vm_check()
+
+
+def vm_check() -> Check:
+    """Whether guests can be booted: QEMU, and an image that this version built."""
+    if shutil.which(QEMU) is None:
+        return Check(
+            "backend",
+            "vm",
+            works=False,
+            detail=f"{QEMU} is not installed",
+            mend="install QEMU 7.2 or later (apt install qemu-system-x86), then rocelab vm build",
+        )
+    try:
+        image = find()
+    except VmError as error:
+        return Check("backend", "vm", works=False, detail=str(error), mend="rocelab vm build")
+    return Check("backend", "vm", works=True, detail=f"two guests with Linux {image.kernel}")
 
 
 def witness_checks() -> Iterator[Check]:

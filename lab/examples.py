@@ -55,7 +55,10 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("rocelab passes psn-negotiated", "one's manual page"),
     ),
     "tutorial": (("rocelab tutorial -o rdma.html", "one file, drawn from the program's tables"),),
-    "doctor": (("rocelab doctor", "what works here, and how to mend the rest"),),
+    "doctor": (
+        ("rocelab doctor", "what works here, and how to mend the rest"),
+        ("rocelab doctor no-packets", "why does tcpdump see nothing?"),
+    ),
 }
 
 

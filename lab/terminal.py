@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from lab import questions
 from lab.scenario import Scenario
 
 
@@ -44,3 +45,20 @@ def doctor_report(report: dict[str, Any]) -> None:
         table.add_row(check["area"], f"[bold]{escape(check['name'])}[/]", mark, detail)
     console.print(table)
     console.print(f"\nA run here uses {report['hosts']} hosts, captured by {report['capture']}.")
+    console.print("\nQuestions people ask (rocelab doctor NAME):")
+    asked = Table(box=None, show_header=False)
+    for name in questions.names():
+        question, _ = questions.page(name)
+        asked.add_row(f"[bold]{name}[/]", escape(question))
+    console.print(asked)
+
+
+def question_page(name: str) -> None:
+    """A question and its answer: paragraphs fill the width, indented lines stay as they are."""
+    console = Console(highlight=False)
+    question, answer = questions.page(name)
+    console.print(f"[bold]{escape(question)}[/]\n")
+    for paragraph in answer.split("\n\n"):
+        literal = paragraph.startswith("    ")
+        text = paragraph if literal else " ".join(paragraph.split())
+        console.print(escape(text) + "\n", soft_wrap=literal)

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from lab import questions
 from lab.cli import app
 from lab.examples import EXAMPLES
 from tests.requires import tool
@@ -123,3 +124,18 @@ def test_output_into_a_pipe_nobody_reads() -> None:
     )
     assert "Traceback" not in done.stderr
     assert "BrokenPipe" not in done.stderr
+
+
+@pytest.mark.parametrize("name", questions.names())
+def test_doctor_answers_questions(name: str) -> None:
+    shown = rocelab("doctor", name).stdout
+    question, answer = questions.page(name)
+    assert question.endswith("?")
+    assert " ".join(shown.split()) == " ".join(f"{question} {answer}".split())
+    assert "In rocelab" in answer or "in rocelab" in answer
+
+
+def test_doctor_refuses_a_question_it_does_not_know() -> None:
+    done = rocelab("doctor", "nope")
+    assert done.returncode == 2
+    assert "no-packets" in done.stderr
