@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from lab.engine.burst import Burst, Path
+from lab.engine.dcqcn import Dcqcn
 from lab.engine.device import Device
 from lab.engine.events import Decision
 from lab.engine.memory import Access, Region
@@ -39,15 +40,18 @@ class Side:
     access: Access
     kind: QPType = QPType.RC
     fast: bool = False
+    dcqcn: Dcqcn | None = None
     log: list[Decision] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         if self.fast:
             from lab.fast.device import FastDevice
 
-            self.device: Device = FastDevice(self.address, burst=1, log=self.log.append)
+            self.device: Device = FastDevice(
+                self.address, burst=1, log=self.log.append, dcqcn=self.dcqcn
+            )
         else:
-            self.device = Device(log=self.log.append)
+            self.device = Device(log=self.log.append, dcqcn=self.dcqcn)
         self.cq = self.device.completion_queue(10_000)
         region = Region(self.key, self.base, memoryview(self.memory), self.access, DOMAIN)
         self.device.memory.register(region)
@@ -145,11 +149,13 @@ def make_pair(
     kind: QPType = QPType.RC,
     addresses: tuple[bytes, bytes] = (bytes([10, 77, 0, 2]), bytes([10, 77, 0, 1])),
     fast: bool = FAST,
+    dcqcn: Dcqcn | None = None,
     **options: object,
 ) -> Pair:
     """Two sides in RTS; `options` are attributes of both queue pairs."""
-    a = Side(addresses[0], sq_psns[0], 0x10000, 0x1111, bytearray(size), access, kind, fast)
-    b = Side(addresses[1], sq_psns[1], 0x20000, 0x2222, bytearray(size), access, kind, fast)
+    both = access, kind, fast, dcqcn
+    a = Side(addresses[0], sq_psns[0], 0x10000, 0x1111, bytearray(size), *both)
+    b = Side(addresses[1], sq_psns[1], 0x20000, 0x2222, bytearray(size), *both)
     connect(a, b, path_mtu, **options)
     connect(b, a, path_mtu, **options)
     return Pair(a, b, loopback())

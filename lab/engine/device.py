@@ -9,6 +9,7 @@ from heapq import heappop, heappush
 from dissectors.opcode import Opcode
 from dissectors.udp import ROCE_PORT
 from lab.engine.burst import MAX_DATAGRAMS, Burst
+from lab.engine.dcqcn import Dcqcn
 from lab.engine.decode import Refused, decode
 from lab.engine.encode import encode
 from lab.engine.events import AsyncEvent, AsyncKind, Decision, Log, new_counters
@@ -23,15 +24,21 @@ class Device:
     and sends what `transmit` gives after either, and after posting work.
 
     `burst` is how many datagrams leave in one send: above 1 the wire must use UDP_SEGMENT, which
-    numbers them (the ICRC covers that). Times are integer nanoseconds of any monotonic clock. Not
+    numbers them (the ICRC covers that). `dcqcn` has its queue pairs slow down where CNPs say so.
+    Times are integer nanoseconds of any monotonic clock. Not
     for several threads at once.
     """
 
     queue_pair_type = QueuePair
 
     def __init__(
-        self, source_port: int = ROCE_PORT, log: Log | None = None, burst: int = 1
+        self,
+        source_port: int = ROCE_PORT,
+        log: Log | None = None,
+        burst: int = 1,
+        dcqcn: Dcqcn | None = None,
     ) -> None:
+        self.dcqcn = dcqcn
         self.source_port = source_port
         self.burst = burst
         self.memory = Memory()
@@ -106,7 +113,9 @@ class Device:
             qp = self._queue_pairs.get(found.bth.dest_qp)
             if qp is None:
                 self.counters["rcvd_unknown_qp"] += found.packet_count
-            elif found.first is not Opcode.CNP:
+            elif found.first is Opcode.CNP:
+                qp.receive_cnp(found, now)
+            else:
                 qp.receive(found, now)
 
     def transmit(self, now: int) -> Iterator[Burst]:

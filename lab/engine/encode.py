@@ -59,6 +59,7 @@ def _packets(train: Train) -> Iterator[bytes]:
         se=int(train.solicited),
         pad_count=pad,
         p_key=train.p_key,
+        becn=int(train.becn),
         dest_qp=train.dest_qp,
         ack_req=int(train.ack_req),
         psn=number,

@@ -23,6 +23,11 @@ COUNTERS = (
     "link_downed",
     "rdma_sends",
     "rdma_recvs",
+    # Congestion, by the names that mlx5 has for it; rxe has none.
+    "np_ecn_marked_roce_packets",
+    "np_cnp_sent",
+    "rp_cnp_handled",
+    "rp_cnp_ignored",
     # What rxe drops without counting.
     "rcvd_icrc_err",
     "rcvd_malformed_err",

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 from dissectors.opcode import Opcode
 from lab.engine.burst import Path
 from lab.engine.completer import Completer
+from lab.engine.dcqcn import BURST_BYTES, Limiter
 from lab.engine.decode import Run
 from lab.engine.errors import VerbError
 from lab.engine.events import AsyncKind
 from lab.engine.memory import Access
+from lab.engine.notification import CAPABLE, Notifier, ecn
 from lab.engine.queues import CompletionQueue, ReceiveQueue
 from lab.engine.requester import COMPLETES_AS, WINDOW, Request, Requester
 from lab.engine.responder import Responder
@@ -123,6 +125,12 @@ class QueuePair:
         self.requester = Requester(self)
         self.completer = Completer(self)
         self.responder = Responder(self)
+        self.notifier = Notifier(self)
+        self.limiter = self._new_limiter()
+
+    def _new_limiter(self) -> Limiter | None:
+        parameters = self.device.dcqcn
+        return Limiter(parameters, self._tell) if parameters else None
 
     def modify(self, values: Attributes, named: Attr, end: QPState, now: int) -> None:
         """Take the `named` of `values` and go to state `end`; VerbError where the state table
@@ -155,6 +163,8 @@ class QueuePair:
         self.requester.reset(0)
         self.completer.reset()
         self.responder.reset(0)
+        self.notifier.reset()
+        self.limiter = self._new_limiter()
         if not self.receives.shared:
             self.receives.drain()
         for cq in (self.send_cq, self.receive_cq):
@@ -204,7 +214,9 @@ class QueuePair:
         """Take what arrived for this queue pair, if it is from its peer and it is in a state to."""
         if not self._admits(run):
             self.device.counters["rcvd_not_for_qp"] += run.packet_count
-        elif run.first.is_request:
+            return
+        self.notifier.notice(run, now)
+        if run.first.is_request:
             self.responder.receive(run, now)
         elif self.state in SENDING:
             self.completer.receive(run, now)
@@ -213,6 +225,16 @@ class QueuePair:
         if self.state is not QPState.RESET:
             self.device.wake(self)
 
+    def receive_cnp(self, run: Run, now: int) -> None:
+        """The peer's answer to packets marked as congested."""
+        if not self._admits(run):
+            self.device.counters["rcvd_not_for_qp"] += run.packet_count
+        elif self.limiter is None:
+            self.device.counters["rp_cnp_ignored"] += run.packet_count
+        else:
+            self.device.counters["rp_cnp_handled"] += run.packet_count
+            self.limiter.cut(now)
+
     def _admits(self, run: Run) -> bool:
         own = self.attributes
         from_peer = self.kind is QPType.UD or (
@@ -220,19 +242,47 @@ class QueuePair:
         )
         return (
             self.state in RECEIVING
-            and run.first.transport == self.kind.name
+            and run.first.transport in {self.kind.name, "CNP"}
             and from_peer
             and (run.bth.p_key ^ own.p_key) & 0x7FFF == 0
         )
 
     def trains(self, now: int) -> Iterator[Train]:
-        """What may be sent now: replies before requests."""
-        yield from self.responder.replies.trains(now)
+        """What may be sent now: CNPs, then replies before requests."""
+        if self.limiter is not None:
+            self.limiter.due = None
+        yield from self.notifier.trains()
+        for train in self.responder.replies.trains(now):
+            self._count(train, now)
+            yield train
         if self.state in SENDING:
             for train in self.requester.trains(now):
                 if self.kind is QPType.RC:
                     self.completer.sent(now)
+                self._count(train, now)
                 yield train
+
+    def _count(self, train: Train, now: int) -> None:
+        if self.limiter is not None:
+            self.limiter.sent(train.size, now)
+
+    @property
+    def limiting(self) -> bool:
+        """Whether congestion holds it back."""
+        return self.limiter is not None and self.limiter.limiting
+
+    def may_send(self, now: int) -> bool:
+        """Whether the rate allows payload to go out; where not, a deadline is set for it."""
+        return self.limiter is None or self.limiter.allows(now)
+
+    @property
+    def burst_packets(self) -> int:
+        """Packets that may go out in one train."""
+        return max(1, BURST_BYTES // self.attributes.path_mtu) if self.limiter else self.window
+
+    def marked(self, path: Path) -> Path:
+        """`path` as packets go out on it: with DCQCN routers may mark them."""
+        return path if self.limiter is None else ecn(path, CAPABLE)
 
     def train(
         self,
@@ -252,7 +302,7 @@ class QueuePair:
         path = datagram.path if datagram else own.path
         assert path is not None
         return Train(
-            path=path,
+            path=self.marked(path),
             dest_qp=datagram.remote_qpn if datagram else own.dest_qp,
             first_psn=first_psn,
             opcodes=opcodes,
@@ -268,15 +318,17 @@ class QueuePair:
     @property
     def deadline(self) -> int | None:
         """When (ns) `handle_timer` has something to do."""
+        held = self.limiter.due if self.limiter is not None else None
         if self.state not in SENDING:
-            return None
-        return self.requester.resume_at or self.completer.deadline
+            return held
+        due = self.requester.resume_at or self.completer.deadline
+        return due if held is None or (due is not None and due < held) else held
 
     def handle_timer(self, now: int) -> None:
         """A deadline has passed."""
         if self.state in SENDING:
             self.completer.handle_timer(now)
-            self.device.wake(self)
+        self.device.wake(self)
 
     def complete_send(self, request: Request, status: WCStatus) -> None:
         """Report a request that is done: a failed one always, a good one where that
@@ -355,4 +407,7 @@ class QueuePair:
 
     def log(self, now: int, event: str, **data: int | str) -> None:
         """Tell the device's log of a decision."""
+        self._tell(now, event, data)
+
+    def _tell(self, now: int, event: str, data: dict[str, int | str]) -> None:
         self.device.tell(now, event, self.number, data)

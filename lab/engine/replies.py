@@ -90,6 +90,8 @@ class Replies:
                 self._queue.popleft()
                 yield self._answer(reply)
                 continue
+            if not self._responder.qp.may_send(now):
+                return
             path_mtu = self._responder.qp.attributes.path_mtu
             try:
                 train = self._data(reply, reply.source, path_mtu)
@@ -112,7 +114,7 @@ class Replies:
     def _data(self, reply: Reply, source: ReadSource, path_mtu: int) -> Train:
         total = psn.span(source.length, path_mtu)
         start = reply.sent
-        count = min(total - start, TRAIN_PACKETS)
+        count = min(total - start, TRAIN_PACKETS, self._responder.qp.burst_packets)
         offset = start * path_mtu
         length = min(count * path_mtu, source.length - offset)
         payload = self._responder.remote(

@@ -134,7 +134,7 @@ class Requester:
             request = self.queue[self.cursor]
             if request.first_psn is not None and request.sent >= request.span:
                 self.cursor += 1
-            elif self.outstanding >= self._qp.window or not self._may_begin(request):
+            elif self.outstanding >= self._qp.window or not self._may_send(request, now):
                 return None
             elif request.work.opcode is WROpcode.LOCAL_INV:
                 if self.cursor:
@@ -144,7 +144,9 @@ class Requester:
                 return request
         return None
 
-    def _may_begin(self, request: Request) -> bool:
+    def _may_send(self, request: Request, now: int) -> bool:
+        if not (request.answered or self._qp.may_send(now)):
+            return False
         if request.sent:
             return True
         if request.first_psn is None and self._qp.state is QPState.SQD:
@@ -198,7 +200,7 @@ class Requester:
         """
         qp, work, start = self._qp, request.work, request.sent
         room = min(qp.window - self.outstanding, PACKETS_PER_ACK - self.unasked)
-        count = min(request.span - start, room)
+        count = min(request.span - start, room, qp.burst_packets)
         ends = start + count == request.span
         offset = start * path_mtu
         length = request.length - offset if ends else count * path_mtu
@@ -211,7 +213,8 @@ class Requester:
             extended(opcode, work, request.length, 0, qp.number)
             for opcode in (opcodes[0], opcodes[-1])[:count]
         )
-        asks = ends or count == room
+        # At a low rate the next packet, which might ask, may be far off.
+        asks = ends or count == room or qp.limiting
         first_psn = self.next_psn
         request.sent += count
         self.unasked = 0 if asks else self.unasked + count

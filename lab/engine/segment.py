@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from dissectors import icrc
+from dissectors.bth import BTH
 from dissectors.opcode import Opcode
 from lab.engine.burst import Path
 from lab.engine.states import QPType
@@ -63,7 +65,7 @@ class Train(NamedTuple):
 
     `head` and `tail` are the packed extended headers of the first and the last packet (a train of
     one has them in `head`); every packet but the last carries `path_mtu` bytes of `payload`.
-    `ack_req` and `solicited` are set on the last packet.
+    `ack_req`, `solicited` and `becn` are set on the last packet.
     """
 
     path: Path
@@ -77,3 +79,10 @@ class Train(NamedTuple):
     ack_req: bool = False
     solicited: bool = False
     p_key: int = 0xFFFF
+    becn: bool = False
+
+    @property
+    def size(self) -> int:
+        """Bytes of UDP payload of all packets, but for pads."""
+        each = BTH.size + icrc.SIZE
+        return len(self.opcodes) * each + len(self.head) + len(self.payload) + len(self.tail)

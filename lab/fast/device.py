@@ -14,6 +14,7 @@ from dissectors.crc import TABLES
 from dissectors.ip import IPv4, IPv6
 from dissectors.udp import ROCE_PORT, UDP
 from lab.engine.burst import MAX_DATAGRAMS, Burst, Path
+from lab.engine.dcqcn import Dcqcn
 from lab.engine.device import Device
 from lab.engine.events import Log
 from lab.engine.outer import outer_headers
@@ -69,11 +70,12 @@ class FastDevice(Device):
         in_flight: int = 1 << 40,
         source_port: int = ROCE_PORT,
         log: Log | None = None,
+        dcqcn: Dcqcn | None = None,
     ) -> None:
         self._port = np.zeros(1, PORT)
         self._port_address = self._port.ctypes.data
         self._seen = dict.fromkeys(_COUNTERS, 0)
-        super().__init__(source_port, log, burst)
+        super().__init__(source_port, log, burst, dcqcn)
         self._address = address
         self._surroundings = surroundings
         self._qps = np.zeros(SLOTS, QP)
@@ -204,8 +206,9 @@ class FastDevice(Device):
 
     def _surround(self, qp: FastQueuePair, slot: int, record: Any) -> None:
         """Everything around the datagrams of `qp`, as memory that compiled code patches."""
-        path = qp.attributes.path
-        assert path is not None
+        own = qp.attributes.path
+        assert own is not None
+        path = qp.marked(own)
         name, control = self._surroundings(path)
         scratch = np.zeros(_SCRATCH, np.uint8)
         self._scratch[slot] = scratch
@@ -339,7 +342,7 @@ class FastDevice(Device):
     @property
     def _paths(self) -> dict[int, Path]:
         return {
-            qp.slot: qp.attributes.path
+            qp.slot: qp.marked(qp.attributes.path)
             for qp in self._queue_pairs.values()
             if isinstance(qp, FastQueuePair) and qp.slot is not None and qp.attributes.path
         }

@@ -172,6 +172,10 @@ class FastQueuePair(QueuePair):
         self.device.recall(self)
         super().receive(run, now)
 
+    def receive_cnp(self, run: Run, now: int) -> None:
+        self.device.recall(self)
+        super().receive_cnp(run, now)
+
     def handle_timer(self, now: int) -> None:
         self.device.recall(self)
         super().handle_timer(now)

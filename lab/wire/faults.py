@@ -13,9 +13,8 @@ from dissectors.bth import BTH
 from dissectors.opcode import BY_VALUE
 from dissectors.psn import forward
 from lab.engine.burst import Burst
+from lab.engine.notification import CONGESTION_EXPERIENCED, ecn
 from lab.wire.wire import Wire
-
-CONGESTION_EXPERIENCED = 3
 
 
 class Action(Enum):
@@ -168,8 +167,7 @@ class Faults:
         self._pass(datagram._replace(data=data), now)
 
     def _mark(self, datagram: Burst, effect: Effect, now: int) -> None:
-        path = datagram.path
-        marked = path._replace(traffic_class=path.traffic_class | CONGESTION_EXPERIENCED)
+        marked = ecn(datagram.path, CONGESTION_EXPERIENCED)
         self._pass(datagram._replace(path=marked), now)
 
 

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lab.engine.dcqcn import Dcqcn
 from lab.engine.states import QPState
 from lab.engine.work import WCFlag, WCOpcode, WCStatus, WROpcode
 from lab.wire.faults import Action, Effect, Fault, Faults, Plan, Rates
@@ -154,6 +155,7 @@ def chance_pair(random: Random) -> Pair:
         sq_psns=(random.choice([0xFFFFF0, random.getrandbits(24)]), random.getrandbits(24)),
         max_rd_atomic=random.choice([1, 2, 16]),
         retry_cnt=random.choice([1, 7]),
+        dcqcn=random.choice([None, Dcqcn(10_000_000_000)]),
     )
     delay_ns = random.choice([1_000, 100_000, 100_000_000])
     ends = [Faults(wire, Rates(rates, random, delay_ns)) for wire in pair.wires]
