@@ -257,24 +257,31 @@ def step(
     start = stream.offset
     head = stream.read(8)
     if len(head) < 8:
-        if head or stream.failure:
+        if head or stream.failure or section is None:
             contents.damage.append(
                 Damage(start, f"expected a block, found {len(head)} bytes before the end")
             )
-        return None
-    (kind,) = struct.unpack((section.order if section else "<") + "I", head[:4])
-    if section is None or kind == SECTION:
+        found = None
+    elif section is None or struct.unpack(section.order + "I", head[:4])[0] == SECTION:
         found = read_section(stream, contents, start, head[4:])
-        if found is None and start == 0:
-            raise CaptureError(
-                stream.file,
-                0,
-                "a pcapng section header",
-                contents.damage[0].message,
-                "the file was cut off or is not a capture; record or copy it again",
-            )
-        return found
-    (total,) = struct.unpack(section.order + "I", head[4:])
+    else:
+        return read_block(stream, section, head, start, number)
+    if found is None and section is None:
+        raise CaptureError(
+            stream.file,
+            0,
+            "a pcapng section header",
+            contents.damage[0].message,
+            "the file was cut off or is not a capture; record or copy it again",
+        )
+    return found
+
+
+def read_block(
+    stream: Stream, section: Section, head: bytes, start: int, number: int
+) -> Section | Frame | None:
+    """As `step`, of any block but a section's whose first 8 bytes, `head`, have been read."""
+    kind, total = struct.unpack(section.order + "II", head)
     body = read_body(stream, section, kind, total, start)
     if body is None:
         return None

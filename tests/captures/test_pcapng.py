@@ -211,3 +211,13 @@ def test_the_writer_refuses_secrets_after_packets() -> None:
         writer.secrets(KEY_LOG)
     with pytest.raises(ValueError, match="below 1, found 1"):
         writer.packet(b"x", 0, interface=1)
+
+
+@pytest.mark.parametrize("length", range(4, 28))
+def test_a_file_that_ends_in_its_first_header_is_no_capture(length: int, tmp_path: Path) -> None:
+    path = tmp_path / "x.pcapng"
+    path.write_bytes(section()[:length])
+    capture = captures.open(path)
+    for read in (lambda: list(capture.frames()), capture.table, lambda: list(capture.tables())):
+        with pytest.raises(captures.CaptureError, match="expected a pcapng section header"):
+            read()
