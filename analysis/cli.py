@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 STATUS = {"pass": 0, "fail": 1, "inconclusive": 3, "not-applicable": 3}
 USAGE = 2
 
-Source = Annotated[Path, Parameter(help="A run directory, or a pcap or pcapng file.")]
+Source = Annotated[Path, Parameter(help="A run directory, or a capture: pcap, pcapng, ERF.")]
 MoreFiles = Annotated[
     Path, Parameter(help="Captures of the same traffic taken elsewhere (the other end).")
 ]
@@ -168,7 +168,7 @@ def figures(
 def decode(
     path: Annotated[
         Path,
-        Parameter(help="A pcap or pcapng file, - for standard input.", allow_leading_hyphen=True),
+        Parameter(help="pcap, pcapng or ERF; - is standard input.", allow_leading_hyphen=True),
     ],
     /,
     *,

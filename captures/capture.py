@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from captures import pcap, pcapng
+from captures import erf, pcap, pcapng
 from captures.model import CaptureError, Contents, Damage, Frame, Interface
 from captures.stream import Stream, open_stream
 from dissectors.udp import ROCE_PORT
@@ -28,13 +28,15 @@ def find_reader(stream: Stream) -> Reader:
     head = stream.peek(4)
     if head in FORMATS:
         return FORMATS[head]
+    if erf.looks_like(stream):
+        return erf.read
     found = f"bytes {head.hex(' ')}" if head else "an empty file"
     if stream.failure:
         found += f" ({stream.failure})"
     raise CaptureError(
         stream.file,
         0,
-        "a pcap or pcapng file (or one compressed by gzip, zstd or xz)",
+        "a pcap, pcapng or ERF file (or one compressed by gzip, zstd or xz)",
         found,
         "convert other formats with editcap",
     )
@@ -143,7 +145,7 @@ class Capture:
 
 
 def open(path: str | Path) -> Capture:  # noqa: A001 - captures.open reads best
-    """Open a capture: pcap or pcapng, plain or compressed by gzip, zstd or xz; "-" is stdin.
+    """Open a capture: pcap, pcapng or ERF, plain or compressed by gzip, zstd or xz; "-" is stdin.
 
     Raises CaptureError for what cannot be opened or is no capture; damage further on does not
     raise but stands in `Capture.damage`.

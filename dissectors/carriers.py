@@ -11,7 +11,7 @@ from typing import NamedTuple
 from dissectors.arp import ARP
 from dissectors.bth import BTH
 from dissectors.damage import Damage, DamageCode
-from dissectors.erf import ERF, TYPE_ETHERNET, TYPE_INFINIBAND
+from dissectors.erf import ERF, ETHERNETS, TYPE_INFINIBAND, TYPE_IPV4, TYPE_IPV6
 from dissectors.ethernet import VLAN, Ethernet
 from dissectors.gre import GRE
 from dissectors.grh import GRH, NEXT_HEADER_IBA
@@ -62,7 +62,15 @@ FOLLOWS: dict[type[Header], tuple[str, Kinds]] = {
     SLL2: ("protocol", ETHERTYPES),
     GRE: ("protocol", ETHERTYPES),
     Loopback: ("family", FAMILIES | {family << 24: kind for family, kind in FAMILIES.items()}),
-    ERF: ("type", {TYPE_ETHERNET: Ethernet, TYPE_INFINIBAND: LRH}),
+    ERF: (
+        "type",
+        {
+            **dict.fromkeys(ETHERNETS, Ethernet),
+            TYPE_INFINIBAND: LRH,
+            TYPE_IPV4: IPv4,
+            TYPE_IPV6: IPv6,
+        },
+    ),
     IPv4: ("protocol", IPV4_PROTOCOLS),
     IPv6: ("next_header", IPV6_NEXT_HEADERS),
     IPv6Extension: ("next_header", IPV6_NEXT_HEADERS),

@@ -9,8 +9,46 @@ from dissectors.text import hexadecimal
 
 TYPE_ETHERNET = 2
 TYPE_INFINIBAND = 21
+TYPE_IPV4 = 22
+TYPE_IPV6 = 23
+TYPE_PAD = 48
+
+TYPES = {
+    1: "HDLC",
+    TYPE_ETHERNET: "Ethernet",
+    3: "ATM",
+    4: "AAL5",
+    5: "multi-channel HDLC",
+    6: "multi-channel raw",
+    7: "multi-channel ATM",
+    8: "multi-channel raw channel",
+    9: "multi-channel AAL5",
+    10: "coloured HDLC",
+    11: "coloured Ethernet",
+    12: "multi-channel AAL2",
+    13: "IP counter",
+    14: "TCP flow counter",
+    15: "DSM-coloured HDLC",
+    16: "DSM-coloured Ethernet",
+    17: "coloured multi-channel HDLC",
+    18: "AAL2",
+    19: "coloured, hashed HDLC",
+    20: "coloured, hashed Ethernet",
+    TYPE_INFINIBAND: "InfiniBand",
+    TYPE_IPV4: "IPv4",
+    TYPE_IPV6: "IPv6",
+    24: "raw link",
+    25: "InfiniBand link",
+    27: "metadata",
+    28: "Omni-Path SnC",
+    29: "Omni-Path 9B",
+    TYPE_PAD: "padding",
+}
+ETHERNETS = (TYPE_ETHERNET, 11, 16, 20)
+
 EXTENSION_SIZE = 8
-ETHERNET_PAD = 2
+SUBHEADERS = dict.fromkeys(ETHERNETS, 2) | dict.fromkeys((5, 6, 7, 8, 9, 12, 17, 18), 4)
+"""Type of record -> bytes between the extension headers and the packet, where there are any."""
 
 
 class ERF(Variable):
@@ -24,7 +62,7 @@ class ERF(Variable):
         7,
         "kind of record",
         default=AUTO,
-        names={TYPE_ETHERNET: "Ethernet", TYPE_INFINIBAND: "InfiniBand"},
+        names=TYPES,
         tshark="erf.types.type",
     )
     flags = Field(8, "capture interface and errors", default=4, tshark="erf.flags")
@@ -46,6 +84,5 @@ class ERF(Variable):
         while more and at < len(buffer):
             more = buffer[at] >> 7
             at += EXTENSION_SIZE
-        if fixed.type == TYPE_ETHERNET:
-            at += ETHERNET_PAD
+        at += SUBHEADERS.get(fixed.type, 0)
         return fixed.replace(extensions=bytes(buffer[offset + cls.size : at]))

@@ -40,3 +40,26 @@ def enhanced(number: int, ticks: int, data: bytes, options: bytes = b"", order: 
     lengths = (len(data), len(data))
     head = struct.pack(order + "IIIII", number, ticks >> 32, ticks & 0xFFFFFFFF, *lengths)
     return block(6, head + data + bytes(-len(data) % 4) + options, order)
+
+
+def erf(
+    kind: int,
+    packet: bytes,
+    ticks: int = 0,
+    *,
+    flags: int = 4,
+    between: bytes = b"",
+    length: int | None = None,
+    wire: int | None = None,
+) -> bytes:
+    """An ERF record aligned to 8 bytes; `between` is what stands before the packet, of `kind` with
+    its top bit set extension headers first.
+    """
+    body = between + packet
+    body += bytes(-len(body) % 8)
+    lengths = (
+        16 + len(body) if length is None else length,
+        0,
+        len(packet) if wire is None else wire,
+    )
+    return struct.pack("<QBB", ticks, kind, flags) + struct.pack(">HHH", *lengths) + body

@@ -75,7 +75,16 @@ def sound(random: Random) -> list[bytes]:
         writer.packet(frame, at, interface=(first, second)[at % 2], comment="x" * at)
     writer.statistics(time_ns=99, interface=first, received=9, dropped=1)
     found.append(stream.getvalue())
+    found.append(b"".join(recorded(some[6])))
     return found
+
+
+def recorded(frames: Sequence[bytes]) -> Iterator[bytes]:
+    """ERF records: Ethernet, InfiniBand, others; extension headers, padding."""
+    extension = b"\x03" + bytes(7)
+    for at, data in enumerate(frames):
+        kind, between = ((2, bytes(2)), (0x95, extension), (25, b""), (48, b""))[at % 4]
+        yield files.erf(kind, data, at << 30, flags=at % 4, between=between)
 
 
 def written(frames: Sequence[bytes], order: str) -> bytes:

@@ -60,7 +60,7 @@ def test_what_cannot_be_read_has_a_document_too(tmp_path: Path) -> None:
     capture.write_bytes(b"nothing of the kind")
     done = rocelab("verify", capture, "--json")
     assert done.returncode == 2
-    assert "expected a pcap or pcapng file" in done.stderr
+    assert "expected a pcap, pcapng or ERF file" in done.stderr
     document = json.loads(done.stdout)
     assert (document["schema"], document["verdict"]) == (1, "inconclusive")
     assert [finding["code"] for finding in document["findings"]] == ["unreadable"]
