@@ -41,6 +41,7 @@ class Side:
     kind: QPType = QPType.RC
     fast: bool = False
     dcqcn: Dcqcn | None = None
+    flow_control: bool = False
     log: list[Decision] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -48,10 +49,16 @@ class Side:
             from lab.fast.device import FastDevice
 
             self.device: Device = FastDevice(
-                self.address, burst=1, log=self.log.append, dcqcn=self.dcqcn
+                self.address,
+                burst=1,
+                log=self.log.append,
+                dcqcn=self.dcqcn,
+                flow_control=self.flow_control,
             )
         else:
-            self.device = Device(log=self.log.append, dcqcn=self.dcqcn)
+            self.device = Device(
+                log=self.log.append, dcqcn=self.dcqcn, flow_control=self.flow_control
+            )
         self.cq = self.device.completion_queue(10_000)
         region = Region(self.key, self.base, memoryview(self.memory), self.access, DOMAIN)
         self.device.memory.register(region)
@@ -150,10 +157,11 @@ def make_pair(
     addresses: tuple[bytes, bytes] = (bytes([10, 77, 0, 2]), bytes([10, 77, 0, 1])),
     fast: bool = FAST,
     dcqcn: Dcqcn | None = None,
+    flow_control: bool = False,
     **options: object,
 ) -> Pair:
     """Two sides in RTS; `options` are attributes of both queue pairs."""
-    both = access, kind, fast, dcqcn
+    both = access, kind, fast, dcqcn, flow_control
     a = Side(addresses[0], sq_psns[0], 0x10000, 0x1111, bytearray(size), *both)
     b = Side(addresses[1], sq_psns[1], 0x20000, 0x2222, bytearray(size), *both)
     connect(a, b, path_mtu, **options)

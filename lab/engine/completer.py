@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from dissectors import aeth, psn
 from dissectors.aeth import AETH
 from dissectors.atomicacketh import AtomicAckETH
+from dissectors.opcode import Opcode
 from lab.engine.decode import Run
 from lab.engine.memory import ProtectionError
 from lab.engine.requester import ATOMICS, Request
@@ -26,6 +27,8 @@ NAK_STATUS = {
     aeth.NAK_REMOTE_OPERATIONAL_ERROR: WCStatus.REM_OP_ERR,
     aeth.NAK_INVALID_RD_REQUEST: WCStatus.REM_INV_REQ_ERR,
 }
+
+WITH_AETH = frozenset(opcode for opcode in Opcode if AETH in opcode.headers)
 
 FOR_EVER = 7
 """RNR retry count that never runs out (IBTA vol. 1, 9.7.5.2.8)."""
@@ -114,12 +117,14 @@ class Completer:
         self._qp.complete_send(self._requester.retire(), WCStatus.SUCCESS)
 
     def _on_acknowledge(self, run: Run, now: int) -> None:
-        syndrome = run.header(AETH).syndrome
+        header = run.header(AETH)
+        syndrome = header.syndrome
         reaction = REACTIONS.get(syndrome & aeth.KIND_MASK)
         if syndrome & 0x80 or reaction is None:
             return
         # A NAK may carry the PSN that follows all that was acknowledged and nothing newer.
         if self._sent_before(run.first_psn):
+            self._requester.credits.grant(header)
             reaction(self, run.first_psn, syndrome, now)
 
     def _on_ack(self, sq_psn: int, _syndrome: int, now: int) -> None:
@@ -170,6 +175,8 @@ class Completer:
         request = requester.queue[0]
         if not request.answered or request.first_psn is None:
             return None
+        if {run.first, run.last} & WITH_AETH:
+            requester.credits.grant(run.header(AETH))
         return request, run
 
     def _on_read_response(self, run: Run, now: int) -> None:

@@ -24,7 +24,8 @@ class Device:
     and sends what `transmit` gives after either, and after posting work.
 
     `burst` is how many datagrams leave in one send: above 1 the wire must use UDP_SEGMENT, which
-    numbers them (the ICRC covers that). `dcqcn` has its queue pairs slow down where CNPs say so.
+    numbers them (the ICRC covers that). `dcqcn` has its queue pairs slow down where CNPs say so,
+    `flow_control` has them tell and heed how many receives are left (neither does rxe).
     Times are integer nanoseconds of any monotonic clock. Not
     for several threads at once.
     """
@@ -36,9 +37,12 @@ class Device:
         source_port: int = ROCE_PORT,
         log: Log | None = None,
         burst: int = 1,
+        *,
         dcqcn: Dcqcn | None = None,
+        flow_control: bool = False,
     ) -> None:
         self.dcqcn = dcqcn
+        self.flow_control = flow_control
         self.source_port = source_port
         self.burst = burst
         self.memory = Memory()

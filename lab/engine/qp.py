@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from dissectors import aeth
 from dissectors.opcode import Opcode
 from lab.engine.burst import Path
 from lab.engine.completer import Completer
+from lab.engine.credits import code
 from lab.engine.dcqcn import BURST_BYTES, Limiter
 from lab.engine.decode import Run
 from lab.engine.errors import VerbError
@@ -274,6 +276,15 @@ class QueuePair:
     def may_send(self, now: int) -> bool:
         """Whether the rate allows payload to go out; where not, a deadline is set for it."""
         return self.limiter is None or self.limiter.allows(now)
+
+    @property
+    def credit_code(self) -> int:
+        """The low five bits of an ACK's syndrome: receives left, where that is told at all. Of a
+        shared receive queue it cannot be (IBTA vol. 1, 9.7.7.2.1).
+        """
+        if not self.device.flow_control or self.receives.shared:
+            return aeth.CREDITS_UNLIMITED
+        return code(len(self.receives))
 
     @property
     def burst_packets(self) -> int:

@@ -103,8 +103,14 @@ class Replies:
                 self._queue.popleft()
             yield train
 
+    def _aeth(self, reply: Reply) -> bytes:
+        syndrome = reply.syndrome
+        if syndrome == aeth.CREDITS_UNLIMITED:
+            syndrome = self._responder.qp.credit_code
+        return AETH(syndrome=syndrome, msn=reply.msn).pack()
+
     def _answer(self, reply: Reply) -> Train:
-        header = AETH(syndrome=reply.syndrome, msn=reply.msn).pack()
+        header = self._aeth(reply)
         opcode = Opcode.RC_ACKNOWLEDGE
         if reply.original is not None:
             opcode = Opcode.RC_ATOMIC_ACKNOWLEDGE
@@ -121,7 +127,7 @@ class Replies:
             source.r_key, source.va + offset, length, Access.REMOTE_READ
         )
         opcodes = READ_RESPONSE.opcodes(start, count, total)
-        header = AETH(syndrome=reply.syndrome, msn=reply.msn).pack()
+        header = self._aeth(reply)
         head, tail = (
             header if AETH in opcode.headers else b"" for opcode in (opcodes[0], opcodes[-1])
         )

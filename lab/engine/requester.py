@@ -18,6 +18,7 @@ from dissectors.ieth import IETH
 from dissectors.immdt import ImmDt
 from dissectors.opcode import Opcode
 from dissectors.reth import RETH
+from lab.engine.credits import Credits
 from lab.engine.memory import ProtectionError
 from lab.engine.segment import SHAPES, Shape, Train
 from lab.engine.states import QPState, QPType
@@ -83,6 +84,7 @@ class Requester:
     def __init__(self, qp: QueuePair) -> None:
         self._qp = qp
         self.queue: deque[Request] = deque()
+        self.credits = Credits(counted=qp.device.flow_control)
         self.reset(0)
 
     def reset(self, sq_psn: int) -> None:
@@ -93,6 +95,8 @@ class Requester:
         self.resume_at: int | None = None
         """While set (ns), an RNR NAK forbids sending."""
         self.unasked = 0
+        self.credits.reset()
+        self._credit_waited = -1
         self._broken: tuple[Request, str] | None = None
 
     def post(self, work: SendWork) -> None:
@@ -149,7 +153,7 @@ class Requester:
             return False
         if request.sent:
             return True
-        if request.first_psn is None and self._qp.state is QPState.SQD:
+        if request.first_psn is None and not self._may_begin(request, now):
             return False
         if not (request.answered or request.work.flags & SendFlag.FENCE):
             return True
@@ -157,6 +161,17 @@ class Requester:
         if request.work.flags & SendFlag.FENCE and waiting:
             return False
         return not request.answered or waiting < self._qp.attributes.max_rd_atomic
+
+    def _may_begin(self, request: Request, now: int) -> bool:
+        if self._qp.state is QPState.SQD:
+            return False
+        known = self.credits
+        if known.allows(request.work):
+            return True
+        if self._credit_waited != known.ssn:
+            self._credit_waited = known.ssn
+            self._qp.log(now, "credit_wait", ssn=known.ssn + 1, lsn=known.lsn or 0)
+        return False
 
     def _invalidate(self, request: Request) -> None:
         self._qp.device.memory.invalidate(request.work.immediate, self._qp.domain)
@@ -169,6 +184,7 @@ class Requester:
         if request.first_psn is None:
             one = qp.kind is QPType.UD or work.opcode in ATOMICS
             request.span = 1 if one else int(psn.span(request.length, path_mtu))
+            self.credits.begin(work)
         request.first_psn = psn.add(self.next_psn, -request.sent)
         shape = SHAPES[qp.kind, work.opcode]
         if request.answered:

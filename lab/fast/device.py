@@ -71,11 +71,12 @@ class FastDevice(Device):
         source_port: int = ROCE_PORT,
         log: Log | None = None,
         dcqcn: Dcqcn | None = None,
+        flow_control: bool = False,
     ) -> None:
         self._port = np.zeros(1, PORT)
         self._port_address = self._port.ctypes.data
         self._seen = dict.fromkeys(_COUNTERS, 0)
-        super().__init__(source_port, log, burst, dcqcn)
+        super().__init__(source_port, log, burst, dcqcn=dcqcn, flow_control=flow_control)
         self._address = address
         self._surroundings = surroundings
         self._qps = np.zeros(SLOTS, QP)

@@ -42,7 +42,7 @@ def ready(qp: FastQueuePair) -> bool:
         and qp.state is QPState.RTS
         and requester.settled
         and completer.settled
-        and not qp.limiting
+        and not (qp.limiting or qp.device.flow_control)
         and responder.settled
         and all(simple(request.work) for request in requester.queue)
         and (message is None or message.work is None or len(message.work.sges) <= 1)

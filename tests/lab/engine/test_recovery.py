@@ -156,6 +156,7 @@ def chance_pair(random: Random) -> Pair:
         max_rd_atomic=random.choice([1, 2, 16]),
         retry_cnt=random.choice([1, 7]),
         dcqcn=random.choice([None, Dcqcn(10_000_000_000)]),
+        flow_control=random.choice([False, True]),
     )
     delay_ns = random.choice([1_000, 100_000, 100_000_000])
     ends = [Faults(wire, Rates(rates, random, delay_ns)) for wire in pair.wires]
