@@ -52,6 +52,7 @@ def userspace(
     *,
     names: Sequence[str] | None = None,
     tap: Callable[[bytes, int], None] | None = None,
+    bottom: Callable[[str], Any] | None = None,
     stack: Callable[[Any], Any] | None = None,
     random: Any = None,
     fast: bool = False,
@@ -59,13 +60,14 @@ def userspace(
 ) -> SimpleNamespace:
     """The engine over UDP: device `roce_<n>` (or `names[n]`) is `addresses[n]`, port 4791.
 
-    `tap` takes each frame a device sends, and the time of day in ns; `stack` wraps a device's UDP
-    wire in others (faults, a tap of your own). `random` draws queue-pair numbers and keys (default:
-    numbers count from 17, keys come from the system). `log` takes each Decision of the engine.
-    `fast` runs queue pairs in compiled code, which takes no other wires; ValueError with one.
+    `tap` takes each frame a device sends, and the time of day in ns; `bottom` opens another wire
+    than UDP for an address; `stack` wraps a device's wire in others (faults, a tap of your own).
+    `random` draws queue-pair numbers and keys (default: numbers count from 17, keys come from the
+    system). `log` takes each Decision of the engine. `fast` runs queue pairs in compiled code,
+    which has a UDP socket of its own; ValueError with another wire.
     """
-    if fast and (tap or stack):
-        raise ValueError("expected no tap and no stack beside fast, found one")
+    if fast and (tap or bottom or stack):
+        raise ValueError("expected no tap, bottom or stack beside fast, found one")
     adapter = import_module("lab.verbs.fast" if fast else "lab.verbs.adapter")
     start = adapter.FastAdapter if fast else adapter.Adapter
     devices = import_module("lab.verbs.devices")
@@ -75,9 +77,11 @@ def userspace(
         tapped = import_module("lab.wire.tap").Tap(wire, tap) if tap else wire
         return stack(tapped) if stack else tapped
 
+    wires = {"stack": build if tap or stack else None, "bottom": bottom}
+    wires = {name: given for name, given in wires.items() if given}
+
     def starter(address: str) -> Callable[[], Any]:
-        stacked = {"stack": build} if tap or stack else {}
-        return lambda: start(address, random=random, log=log, **stacked)
+        return lambda: start(address, random=random, log=log, **wires)
 
     listed = devices.Devices(
         {name: starter(address) for name, address in zip(names, addresses, strict=True)}

@@ -29,8 +29,10 @@ class Config:
     once. `flow` is by default the scenario's name; `arguments` are the flow's. `device` names an
     RDMA device where there are several. `psn_source` chooses the PSNs (lab.endpoint.psn_source),
     `seed` makes them the same again. `limits` are those of `Limits`, and `completion`: the longest
-    wait for one work completion. `tap` is a pcapng file for the frames this end sends, for where
-    nobody may capture; `log` takes the engine's decisions (both: userspace alone).
+    wait for one work completion. Of userspace alone: `tap` is a pcapng file for the frames this end
+    sends, for where nobody may capture; `log` takes the engine's decisions; `link` has it speak
+    RoCE in Ethernet frames past the network stack (lab.wire.frame): file descriptor, own and
+    neighbour's hardware address ("3 02:00:00:00:00:01 02:00:00:00:00:02").
     """
 
     role: Role
@@ -54,6 +56,7 @@ class Config:
     log: str | None = None
     keylog: str | None = None
     tap: str | None = None
+    link: str | None = None
     limits: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -13,6 +13,7 @@ from captures.pcapng_writer import Writer
 from captures.truth import Log
 from lab import providers
 from lab.endpoint.config import Config
+from lab.wire.frame import FrameWire
 from lab.wire.tap import Tap
 
 OUTBOUND = 2  # pcapng's packet flags
@@ -29,6 +30,9 @@ def opened(config: Config) -> Iterator[tuple[Any, Any, str]]:
         options: dict[str, Any] = {}
         if config.backend == "userspace":
             options["addresses"] = [config.address]
+            if config.link is not None:
+                fd, mac, neighbour = config.link.split()
+                options["bottom"] = partial(FrameWire, fd=int(fd), mac=mac, neighbour=neighbour)
             if config.tap is not None:
                 stream = closing.enter_context(Path(config.tap).open("wb", buffering=0))
                 options["stack"] = partial(Tap, sink=_frames(stream))

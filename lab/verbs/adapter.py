@@ -9,9 +9,10 @@ import select
 import threading
 import time
 from collections.abc import Callable
+from ipaddress import IPv4Address, IPv6Address
 from random import Random
 from secrets import SystemRandom
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from lab.engine.device import Device
 from lab.engine.errors import VerbError
@@ -34,24 +35,35 @@ _NAP_NS = 1_000_000
 Stack = Callable[[Wire], Wire]
 
 
+class Bottom(Wire, Protocol):
+    """What the adapter needs of the wire at the bottom of the stack, besides."""
+
+    address: IPv4Address | IPv6Address
+
+    def fileno(self) -> int: ...
+    def close(self) -> None: ...
+
+
 class Adapter:
     """The running form of a device, shared by the Contexts that have it open.
 
-    `stack` puts wires (tap, faults) on top of the UDP wire. Whoever touches `device` holds `lock`
-    and calls `flush` before letting go. Raises OSError where the address cannot be bound.
+    `bottom` opens the wire of an address, `stack` puts others (tap, faults) on top. Whoever touches
+    `device` holds `lock` and calls `flush` before letting go. Raises OSError where the address
+    cannot be bound.
     """
 
     def __init__(
         self,
         address: str,
         *,
+        bottom: Callable[[str], Bottom] = UdpWire,
         stack: Stack | None = None,
         random: Random | None = None,
         log: Log | None = None,
     ) -> None:
-        self._udp = self._open(address)
-        self.addresses = (self._udp.address.packed,)
-        self._wire: Wire = stack(self._udp) if stack else self._udp
+        self._bottom = bottom(address)
+        self.addresses = (self._bottom.address.packed,)
+        self._wire: Wire = stack(self._bottom) if stack else self._bottom
         self.device: Device = self._new_device(log)
         self.lock = threading.RLock()
         self._keys = random or SystemRandom()
@@ -63,9 +75,6 @@ class Adapter:
         self._closing = False
         self._thread = threading.Thread(target=self._run, name=f"roce {address}", daemon=True)
         self._thread.start()
-
-    def _open(self, address: str) -> UdpWire:
-        return UdpWire(address)
 
     def _new_device(self, log: Log | None) -> Device:
         return Device(log=log)
@@ -161,7 +170,7 @@ class Adapter:
         waiting, everything = select.poll(), select.poll()
         for poller in (waiting, everything):
             poller.register(self._wakeup, select.POLLIN)
-        everything.register(self._udp.fileno(), select.POLLIN)
+        everything.register(self._bottom.fileno(), select.POLLIN)
         while not self._closing:
             idle = self.now() - self._polled_at
             with self.lock:
@@ -190,5 +199,5 @@ class Adapter:
         os.eventfd_write(self._wakeup, 1)
         if threading.current_thread() is not self._thread:
             self._thread.join()
-        self._udp.close()
+        self._bottom.close()
         os.close(self._wakeup)

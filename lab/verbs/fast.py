@@ -5,6 +5,7 @@ interpreter in between.
 from __future__ import annotations
 
 import time
+from random import Random
 from typing import TYPE_CHECKING
 
 from dissectors import psn
@@ -38,8 +39,11 @@ class FastAdapter(Adapter):
     _next_tick = 0
     _tries = 1
 
-    def _open(self, address: str) -> UdpWire:
-        return UdpWire(address, gather=True)
+    def __init__(
+        self, address: str, *, random: Random | None = None, log: Log | None = None
+    ) -> None:
+        self._udp = UdpWire(address, gather=True)
+        super().__init__(address, bottom=lambda _address: self._udp, random=random, log=log)
 
     def _new_device(self, log: Log | None) -> FastDevice:
         udp = self._udp

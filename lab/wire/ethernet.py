@@ -9,8 +9,41 @@ from lab.engine.burst import Burst, Path
 
 KEPT = 1 << 16
 """Frames whose headers are remembered: so many may pass one that is delayed."""
+ETHERTYPES = {4: 0x0800, 6: 0x86DD}
+"""By IP version."""
 
-_NETWORKS: dict[bytes, type[IPv4 | IPv6]] = {b"\x08\x00": IPv4, b"\x86\xdd": IPv6}
+_NETWORKS: dict[int, type[IPv4 | IPv6]] = {ETHERTYPES[4]: IPv4, ETHERTYPES[6]: IPv6}
+
+
+def datagram_of(frame: bytes) -> tuple[Burst, int] | None:
+    """The RoCEv2 datagram in an Ethernet frame and where in it BTH begins.
+
+    None where it holds something else; a frame with VLAN tags, IP fragments or extension headers is
+    something else here.
+    """
+    network = _NETWORKS.get(int.from_bytes(frame[12:14], "big"))
+    if network is None or len(frame) < Ethernet.size + network.size:
+        return None
+    path, protocol, identification, size = _read(network.parse(frame, Ethernet.size))
+    start = Ethernet.size + size + UDP.size
+    if protocol != PROTOCOL_UDP or len(frame) < start:
+        return None
+    udp = UDP.parse(frame, start - UDP.size)
+    end = start - UDP.size + udp.length
+    if udp.dst_port != ROCE_PORT or not start <= end <= len(frame):
+        return None
+    data = frame[start:end]
+    return Burst(path, udp.src_port, data, max(1, len(data)), identification), start
+
+
+def _read(ip: IPv4 | IPv6) -> tuple[Path, int, int, int]:
+    """Path, next protocol (of a fragment: 0), identification and header length."""
+    traffic_class = ip.dscp << 2 | ip.ecn
+    if isinstance(ip, IPv6):
+        path = Path(ip.src, ip.dst, traffic_class, ip.hop_limit, ip.flow_label)
+        return path, ip.next_header, 0, IPv6.size
+    path = Path(ip.src.to_bytes(4, "big"), ip.dst.to_bytes(4, "big"), traffic_class, ip.ttl)
+    return path, 0 if ip.fragment else ip.protocol, ip.id, ip.header_length
 
 
 class Frames:
@@ -24,25 +57,14 @@ class Frames:
         self._number = 0
 
     def datagram(self, frame: bytes) -> Burst | None:
-        """The RoCEv2 datagram in an Ethernet frame; None where it holds something else.
-
-        A frame with VLAN tags, IP fragments or extension headers is something else here.
-        """
-        network = _NETWORKS.get(frame[12:14])
-        if network is None or len(frame) < Ethernet.size + network.size:
+        """The RoCEv2 datagram in an Ethernet frame; None where it holds something else."""
+        found = datagram_of(frame)
+        if found is None:
             return None
-        path, protocol, size = _read(network.parse(frame, Ethernet.size))
-        start = Ethernet.size + size + UDP.size
-        if protocol != PROTOCOL_UDP or len(frame) < start:
-            return None
-        udp = UDP.parse(frame, start - UDP.size)
-        end = start - UDP.size + udp.length
-        if udp.dst_port != ROCE_PORT or not start <= end <= len(frame):
-            return None
+        datagram, start = found
         self._number = (self._number + 1) % KEPT
         self._heads[self._number] = frame[:start]
-        data = frame[start:end]
-        return Burst(path, udp.src_port, data, max(1, len(data)), self._number)
+        return datagram._replace(identification=self._number)
 
     def frame(self, datagram: Burst) -> bytes:
         """The frame around `datagram` as it is now: damaged, or marked by its path."""
@@ -58,13 +80,3 @@ class Frames:
             head[at + 10 : at + 12] = b"\0\0"
             head[at + 10 : at + 12] = internet_checksum(bytes(head[at:end])).to_bytes(2, "big")
         return bytes(head) + bytes(datagram.data)
-
-
-def _read(ip: IPv4 | IPv6) -> tuple[Path, int, int]:
-    """Path, next protocol (of a fragment: 0) and header length."""
-    traffic_class = ip.dscp << 2 | ip.ecn
-    if isinstance(ip, IPv6):
-        path = Path(ip.src, ip.dst, traffic_class, ip.hop_limit, ip.flow_label)
-        return path, ip.next_header, IPv6.size
-    path = Path(ip.src.to_bytes(4, "big"), ip.dst.to_bytes(4, "big"), traffic_class, ip.ttl)
-    return path, 0 if ip.fragment else ip.protocol, ip.header_length
