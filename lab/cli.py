@@ -38,7 +38,7 @@ app = App(
     version=_version,
 )
 Settings = Annotated[list[str] | None, Parameter(name="--set", negative="")]
-Backend = Literal["userspace", "vm"]
+Backend = Literal["userspace", "vm", "interop"]
 CaptureMethod = Literal["auto", "tcpdump", "scapy", "tap"]
 Kind = Literal["netns", "userns", "loopback"]
 PsnSource = Literal["csprng", "odd", "lrand48", "counter", "qpn", "constant"]
@@ -60,6 +60,7 @@ def run(
     hosts: Kind | None = None,
     settings: Settings = None,
     kernel: str | None = None,
+    kernel_end: Literal["server", "client"] = "server",
     faults: Path | None = None,
     out: Path | None = None,
     json: Json = False,
@@ -71,7 +72,8 @@ def run(
     scenario
         Name (see `rocelab scenarios`) or TOML file.
     backend
-        Whose transport: userspace is ours; vm is the kernel's, in two virtual machines.
+        Whose transport: userspace is ours; vm is the kernel's, in two virtual machines; interop has
+        the kernel's on one end and ours on the other.
     clients
         Clients at the same time, against one server.
     family
@@ -91,6 +93,8 @@ def run(
         One of the flow's own numbers, such as size=65536; may be given several times.
     kernel
         Of the virtual machines: a version such as 6.12 that was built, or the folder of an image.
+    kernel_end
+        Of interop: which end is the kernel.
     faults
         Fault plan, a TOML file: packets to lose, repeat, delay, reorder, damage or mark.
     out
@@ -114,6 +118,7 @@ def run(
         capture=capture,
         hosts=hosts,
         kernel=kernel,
+        kernel_end=kernel_end,
         faults=faults,
         out=out,
     )

@@ -14,8 +14,9 @@ from lab.command import USAGE, progress
 from lab.hosts.launch import launch
 from lab.hosts.model import HostsError
 from lab.hosts.vm import build, image, terminal
+from lab.hosts.vm.end import GuestEnd
 from lab.hosts.vm.guest import Guest
-from lab.hosts.vm.hosts import VmHosts
+from lab.hosts.vm.hosts import boot
 from lab.recorder.link import LinkRecorder
 from lab.recorder.model import RecorderError
 
@@ -51,15 +52,16 @@ def _progress(fraction: float, step: str) -> None:
 def open_shell(kernel: str | None, capture: Path | None) -> int:
     """Boot two guests, give one of them the terminal; the exit status, a script's its own."""
     try:
-        hosts = VmHosts(image.find(kernel), None, mtu=1500, progress=progress)
+        hosts = boot(image.find(kernel), None, mtu=1500, progress=progress)
         with closing(hosts):
             start = functools.partial(launch, start_new_session=True)
-            wires = {name: wire.fileno() for name, wire in hosts.wires.items()}
-            link = LinkRecorder(start, wires, capture or Path(os.devnull))
+            link = LinkRecorder(start, hosts.wires, capture or Path(os.devnull))
             hosts.start("server", ["telnetd", "-F", "-l", "/bin/sh"], stderr=subprocess.DEVNULL)
             progress("")
             try:
-                return _shell(hosts.guests["client"])
+                client = hosts.ends["client"]
+                assert isinstance(client, GuestEnd)
+                return _shell(client.guest)
             finally:
                 link.stop()
     except (HostsError, RecorderError) as error:

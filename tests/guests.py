@@ -10,11 +10,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lab.hosts.launch import launch
+from lab.hosts.linked import LinkedHosts
 from lab.hosts.vm import build, image
 from lab.hosts.vm.errors import VmError
-from lab.hosts.vm.hosts import VmHosts
+from lab.hosts.vm.hosts import boot
 from lab.recorder.link import LinkRecorder
 from tests.requires import lacking, tool
+
+
+def quiet(_step: str) -> None:
+    """Progress that nobody watches."""
 
 
 @functools.cache
@@ -30,9 +35,9 @@ def guest_image(kernel: str | None = None) -> image.Image:
 
 
 @contextmanager
-def guests(directory: Path, *, mtu: int = 1500) -> Iterator[VmHosts]:
+def guests(directory: Path, *, mtu: int = 1500) -> Iterator[LinkedHosts]:
     """Two guests that see `directory`; on no wire yet."""
-    hosts = VmHosts(guest_image(), directory, mtu=mtu, progress=lambda _step: None)
+    hosts = boot(guest_image(), directory, mtu=mtu, progress=quiet)
     try:
         yield hosts
     finally:
@@ -40,10 +45,9 @@ def guests(directory: Path, *, mtu: int = 1500) -> Iterator[VmHosts]:
 
 
 @contextmanager
-def linked(hosts: VmHosts, file: Path, plan: Path | None = None) -> Iterator[LinkRecorder]:
+def linked(hosts: LinkedHosts, file: Path, plan: Path | None = None) -> Iterator[LinkRecorder]:
     """The wire between them, recorded in `file`."""
-    wires = {name: wire.fileno() for name, wire in hosts.wires.items()}
-    link = LinkRecorder(launch, wires, file, plan=plan)
+    link = LinkRecorder(launch, hosts.wires, file, plan=plan)
     try:
         yield link
         link.stop()
@@ -51,7 +55,7 @@ def linked(hosts: VmHosts, file: Path, plan: Path | None = None) -> Iterator[Lin
         link.kill()
 
 
-def run(hosts: VmHosts, host: str, script: str, seconds: float = 60) -> tuple[int, str, str]:
+def run(hosts: LinkedHosts, host: str, script: str, seconds: float = 60) -> tuple[int, str, str]:
     """Run a shell script in a guest: exit status, standard output, standard error."""
     with hosts.start(
         host, ["sh", "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE

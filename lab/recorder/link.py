@@ -23,25 +23,26 @@ class LinkRecorder:
     def __init__(
         self,
         start: Start,
-        wires: Mapping[str, int],
+        wires: Mapping[str, Sequence[int]],
         path: Path,
         *,
         plan: Path | None = None,
         truth: Path | None = None,
     ) -> None:
-        """Begin relaying between the sockets `wires` (by end) into the pcapng file `path`.
+        """Begin relaying between the sockets `wires` (by end, one or two as in lab.wire.port) into
+        the pcapng file `path`.
 
         `plan` is a fault plan (lab.wire.plan), `truth` the client's truth log, in which the relay
         finds the PSNs the plan counts from. RecorderError if it cannot begin.
         """
         self.taps: Mapping[str, Path] = {}
         self.parts: Sequence[Path] = (path,)
-        fds = [wires[end] for end in ENDS]
+        fds = [fd for end in ENDS for fd in wires[end]]
         words = [sys.executable, "-m", "lab.wire.relay", "--file", str(path)]
         for option, file in (("--plan", plan), ("--truth", truth)):
             words += [option, str(file)] if file else []
         process = start(
-            [*words, *map(str, fds)],
+            [*words, *(",".join(map(str, wires[end])) for end in ENDS)],
             pass_fds=fds,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from lab.hosts.choose import choose, link_mtu
-from lab.hosts.model import Hosts
-from lab.hosts.vm import image
-from lab.hosts.vm.hosts import VmHosts
+from lab.hosts.linked import LinkedHosts, NamespaceEnd
+from lab.hosts.model import CLIENT, SERVER, Hosts
+from lab.hosts.vm.hosts import ROLES, boot
+from lab.hosts.vm.image import find
 from lab.runner.options import Backend, Options
 
 Progress = Callable[[str], None]
@@ -19,34 +20,49 @@ Progress = Callable[[str], None]
 class Setting:
     """Where a run takes place.
 
-    `providers` says by role whose verbs an endpoint uses. `wires` are, by role, the file
-    descriptors of sockets that carry frames, where the link between the hosts is ours.
+    `endpoints` are, by role, keys of an endpoint's configuration (lab.endpoint.config), and `fds`
+    the file descriptors it is given. `wires` are, by role, sockets that carry frames, where the
+    link between the hosts is ours (lab.wire.port). `versions` are for run.json.
     """
 
     hosts: Hosts
-    providers: Mapping[str, str]
-    wires: Mapping[str, int] | None = None
+    endpoints: Mapping[str, Mapping[str, str]]
+    fds: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    wires: Mapping[str, Sequence[int]] | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
 
 
 def _userspace(options: Options, _directory: Path, _progress: Progress) -> Setting:
-    hosts = choose(options.hosts, mtu=link_mtu(options.defaults.mtu))
-    return Setting(hosts, dict.fromkeys(("server", "client"), "userspace"))
+    mtu = link_mtu(options.defaults.mtu)
+    if options.faults:
+        server = NamespaceEnd(SERVER, CLIENT, mtu=mtu)
+        client = NamespaceEnd(CLIENT, SERVER, mtu=mtu)
+        return _linked(LinkedHosts(server.kind, server, client, why=server.why))
+    userspace = {"backend": "userspace"}
+    return Setting(choose(options.hosts, mtu=mtu), {"server": userspace, "client": userspace})
 
 
-def _vm(options: Options, directory: Path, progress: Progress) -> Setting:
-    guests = VmHosts(
-        image.find(options.kernel),
-        directory,
-        mtu=link_mtu(options.defaults.mtu),
-        progress=progress,
+def _with_guests(options: Options, directory: Path, progress: Progress) -> Setting:
+    image = find(options.kernel)
+    guests = ROLES if options.backend == "vm" else (options.kernel_end,)
+    mtu = link_mtu(options.defaults.mtu)
+    hosts = boot(image, directory, mtu=mtu, progress=progress, guests=guests)
+    return replace(_linked(hosts), versions={"guest": f"Linux {image.kernel}"})
+
+
+def _linked(hosts: LinkedHosts) -> Setting:
+    return Setting(
+        hosts,
+        {role: end.endpoint for role, end in hosts.ends.items()},
+        {role: end.fds for role, end in hosts.ends.items()},
+        hosts.wires,
     )
-    wires = {role: wire.fileno() for role, wire in guests.wires.items()}
-    return Setting(guests, dict.fromkeys(("server", "client"), "kernel"), wires)
 
 
 MAKERS: dict[Backend, Callable[[Options, Path, Progress], Setting]] = {
     "userspace": _userspace,
-    "vm": _vm,
+    "vm": _with_guests,
+    "interop": _with_guests,
 }
 
 

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lab.hosts.model import Kind
+from lab.hosts.vm.hosts import Role
 from lab.scenario import Defaults, Scenario
 
-Backend = Literal["userspace", "vm"]
+Backend = Literal["userspace", "vm", "interop"]
 CaptureMethod = Literal["auto", "tcpdump", "scapy", "tap"]
 PsnSource = Literal["csprng", "odd", "lrand48", "counter", "qpn", "constant"]
 
@@ -20,8 +21,8 @@ class Options:
     (lab.endpoint.psn_source), `seed` makes them the same again.
 
     `hosts` None and `capture` "auto" choose the best there is; `out` None is a new directory
-    under `runs`. `kernel` is that of the virtual machines (lab.hosts.vm.image.find); `faults` is a
-    fault plan (lab.wire.plan), checked.
+    under `runs`. `kernel` is that of the virtual machines (lab.hosts.vm.image.find), `kernel_end`
+    the end that is one in "interop"; `faults` is a fault plan (lab.wire.plan), checked.
     """
 
     scenario: Scenario
@@ -33,6 +34,7 @@ class Options:
     hosts: Kind | None = None
     out: Path | None = None
     kernel: str | None = None
+    kernel_end: Role = "server"
     faults: Path | None = None
 
     def as_dict(self) -> dict[str, Any]:
@@ -47,5 +49,6 @@ class Options:
             "hosts": self.hosts or "auto",
             "arguments": dict(self.scenario.arguments),
             "kernel": self.kernel,
+            "kernel_end": self.kernel_end,
             "faults": str(self.faults) if self.faults else None,
         }

@@ -65,14 +65,16 @@ class Progressing:
     hosts: dict[str, Any] = field(default_factory=dict)
     capture: dict[str, Any] = field(default_factory=dict)
     endpoints: dict[str, Any] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
 
     def fail(self, reason: str) -> None:
         """Keep the first reason: what follows it is mostly its consequence."""
         self.status, self.reason = "failed", self.reason or reason
 
 
-def execute(options: Options, progress: Progress) -> Path:
-    """Run the scenario; the directory with the evidence.
+def execute(options: Options, progress: Progress, setting: Setting | None = None) -> Path:
+    """Run the scenario, on hosts of its own or in a `setting` that stays; the directory with the
+    evidence.
 
     Call it from the main thread: everything started dies with it. HostsError or RunnerError
     where it cannot begin; a run that fails or is interrupted says so in its run.json.
@@ -80,9 +82,11 @@ def execute(options: Options, progress: Progress) -> Path:
     state = _new_directory(options)
     with _interruptions() as (ignore_interruptions, pressed):
         try:
-            progress("making hosts")
-            setting = make(options, state.directory, progress)
-            with contextlib.closing(setting.hosts):
+            with contextlib.ExitStack() as stack:
+                if setting is None:
+                    progress("making hosts")
+                    setting = make(options, state.directory, progress)
+                    stack.callback(setting.hosts.close)
                 _describe(state, setting)
                 _recorded(state, setting, progress, ignore_interruptions)
         except HostsError:
@@ -103,11 +107,12 @@ def _describe(state: Progressing, setting: Setting) -> None:
     hosts, family = setting.hosts, state.options.defaults.family
     state.addresses = {host.name: host.address(family) for host in (hosts.server, hosts.client)}
     state.hosts = {"kind": hosts.kind, "why": hosts.why}
+    state.versions = dict(setting.versions)
     for host in (hosts.server, hosts.client):
         state.hosts[host.name] = {
             "ip": state.addresses[host.name],
             "interface": host.interface,
-            "provider": setting.providers[host.name],
+            "provider": setting.endpoints[host.name]["backend"],
         }
 
 
@@ -237,12 +242,12 @@ def _converse(
         def begin(role: str) -> None:
             with MemoryFiles() as files:
                 config = _config(state, role, recorder, certificates[role], files)
-                config["backend"] = setting.providers[role]
+                config.update(setting.endpoints[role])
                 path = files.add("config", json.dumps(config).encode())
                 process = setting.hosts.start(
                     role,
                     [sys.executable, "-m", "lab.endpoint", "--config", path],
-                    pass_fds=files.fds,
+                    pass_fds=[*files.fds, *setting.fds.get(role, ())],
                     stdout=subprocess.PIPE,
                     stderr=subprocess.PIPE,
                     start_new_session=True,
@@ -360,7 +365,7 @@ def _save(state: Progressing) -> None:
         hosts=state.hosts,
         capture=state.capture,
         endpoints=state.endpoints,
-        versions=_versions(),
+        versions={**_versions(), **state.versions},
         sha256=evidence(state.directory),
     )
     try:

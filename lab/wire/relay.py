@@ -1,41 +1,34 @@
 """The wire between two machines: passes Ethernet frames on, with faults, and records both sides.
 
     python -m lab.wire.relay --file FILE.pcapng [--plan PLAN.toml] [--truth TRUTH.jsonl]
-        SERVER_FD CLIENT_FD
+        SERVER_FD[,SERVER_FD] CLIENT_FD[,CLIENT_FD]
 
-Each FD is a socket on which a message is a frame. The capture has an interface for each end: a
-frame stands on its sender's when it leaves, on the other's when it arrives; one that was lost
-stands on the first alone. Says `listening on` on standard error when it passes frames, its counts
-on SIGUSR1, and ends on SIGINT.
+Each FD is a socket on which a message is a frame; of ends with two see lab.wire.port. The capture
+has an interface for each end: a frame stands on its sender's when it leaves, on the other's when it
+arrives; one that was lost stands on the first alone. Says `listening on` on standard error when it
+passes frames, its counts on SIGUSR1, and ends on SIGINT.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import selectors
+import select
 import signal
 import socket
-import struct
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 from captures import truth
 from captures.pcapng_writer import Writer
-from lab.engine.burst import Burst
 from lab.wire.ethernet import Frames
 from lab.wire.faults import Faults
 from lab.wire.plan import FaultPlan, PlanError, load
+from lab.wire.port import Port
 
 ENDS = ("server", "client")
 PEER = {"server": "client", "client": "server"}
-MAX_FRAME = 65536
-BATCH = 64
-"""Frames taken from one end before the other gets its turn."""
-_SEND_LIMIT = struct.pack("ll", 1, 0)
-"""Seconds and microseconds that an end may take to accept a frame before it is lost."""
 
 
 class Negotiated(dict[int, tuple[int, int]]):
@@ -56,67 +49,15 @@ class Negotiated(dict[int, tuple[int, int]]):
         return super().__contains__(dest_qp)
 
 
-class Port:
-    """One end's socket, and its interface in the capture."""
-
-    def __init__(self, name: str, fd: int, writer: Writer, headers: Frames) -> None:
-        self.name = name
-        self.socket = socket.socket(fileno=fd)
-        self.socket.settimeout(None)
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _SEND_LIMIT)
-        self._writer = writer
-        self._headers = headers
-        self._interface = writer.interface(name, description=f"the link at the {name}")
-        self.lost = 0
-
-    def frames(self) -> Iterator[bytes]:
-        """What the end has sent, recorded."""
-        for _ in range(BATCH):
-            try:
-                frame = self.socket.recv(MAX_FRAME, socket.MSG_DONTWAIT)
-            except OSError:  # nothing more, or its machine has ended
-                return
-            if not frame:
-                return
-            self._record(frame, outbound=True)
-            yield frame
-
-    def deliver(self, frame: bytes) -> None:
-        """Give the end a frame; one that it does not take in time is lost."""
-        try:
-            self.socket.send(frame)
-        except OSError:
-            self.lost += 1
-            return
-        self._record(frame, outbound=False)
-
-    def discard(self) -> None:
-        """Forget what came before anybody listened."""
-        with contextlib.suppress(OSError):
-            while self.socket.recv(MAX_FRAME, socket.MSG_DONTWAIT):
-                pass
-
-    def _record(self, frame: bytes, *, outbound: bool) -> None:
-        direction = 2 if outbound else 1  # seen from the end
-        self._writer.packet(frame, time.time_ns(), interface=self._interface, flags=direction)
-
-    def send(self, burst: Burst, now: int) -> None:
-        """As a wire: to this end."""
-        self.deliver(self._headers.frame(burst))
-
-    def receive(self, now: int) -> Iterator[Burst]:
-        """As a wire: nothing, `frames` gives it."""
-        return iter(())
-
-    def next_timer(self) -> None:
-        """As a wire: nothing is due."""
-
-
 class Relay:
     """Two ports and the faults between them."""
 
     def __init__(
-        self, fds: dict[str, int], writer: Writer, plan: FaultPlan, truth_log: Path | None
+        self,
+        fds: dict[str, list[int]],
+        writer: Writer,
+        plan: FaultPlan,
+        truth_log: Path | None,
     ) -> None:
         self.writer = writer
         self.headers = Frames()
@@ -128,9 +69,9 @@ class Relay:
             for name in ENDS
         }
 
-    def carry(self, name: str) -> None:
-        """Take what the end `name` has sent to the other."""
-        for frame in self.ports[name].frames():
+    def carry(self, name: str, source: socket.socket) -> None:
+        """Take what the end `name` has sent through `source` to the other."""
+        for frame in self.ports[name].frames(source):
             datagram = self.headers.datagram(frame)
             if datagram is None:
                 self.ports[PEER[name]].deliver(frame)
@@ -151,23 +92,40 @@ class Relay:
         lost = sum(port.lost for port in self.ports.values())
         return f"{self.writer.packets} frames recorded, {lost} not taken"
 
+    def heard(self) -> list[str]:
+        """Whose frames are taken: who sends to an end that takes none has to wait too.
+
+        Unless both would have to wait, for each other, and for ever.
+        """
+        heard = [name for name in ENDS if not self.ports[PEER[name]].full]
+        return heard or list(ENDS)
+
     def run(self, wake: socket.socket) -> None:
         """Carry frames until SIGINT arrives through `wake`."""
-        with selectors.DefaultSelector() as selector:
-            for name, port in self.ports.items():
-                port.discard()
-                selector.register(port.socket, selectors.EVENT_READ, name)
-            selector.register(wake, selectors.EVENT_READ, None)
-            say("listening on the link")
-            while True:
-                for key, _ in selector.select(self.release()):
-                    if key.data is not None:
-                        self.carry(key.data)
-                        continue
-                    signals = wake.recv(64)
-                    say(self.counts())
-                    if signal.SIGINT in signals:
-                        return
+        for port in self.ports.values():
+            port.discard()
+        say("listening on the link")
+        while True:
+            heard = [(name, each) for name in self.heard() for each in self.ports[name].sockets]
+            owed = [port.waiting[0][0] for port in self.ports.values() if port.waiting]
+            readable, writable, _ = select.select(
+                [wake, *(each for _, each in heard)], owed, [], self.release()
+            )
+            for name, each in heard:
+                if each in readable:
+                    self.carry(name, each)
+            if writable:
+                for port in self.ports.values():
+                    port.flush()
+            if wake in readable:
+                signals = wake.recv(64)
+                say(self.counts())
+                if signal.SIGINT in signals:
+                    return
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(number) for number in text.split(",")]
 
 
 def say(line: str) -> None:
@@ -182,7 +140,7 @@ def main() -> None:
     parser.add_argument("--file", type=Path, required=True)
     parser.add_argument("--plan", type=Path)
     parser.add_argument("--truth", type=Path)
-    parser.add_argument("fds", type=int, nargs=2)
+    parser.add_argument("fds", metavar="SERVER_FDS CLIENT_FDS", type=_numbers, nargs=2)
     options = parser.parse_args()
     wake, waker = socket.socketpair()
     waker.settimeout(0)

@@ -1,88 +1,51 @@
-"""Two guests on one wire, which is ours: see lab.wire.relay."""
+"""Hosts of which at least one is a guest."""
 
 from __future__ import annotations
 
-import contextlib
-import socket
-import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
-from lab.hosts.model import CLIENT, SERVER, Host
-from lab.hosts.vm.guest import Guest, Machine
+from lab.hosts.linked import End, LinkedHosts, NamespaceEnd
+from lab.hosts.model import CLIENT, SERVER
+from lab.hosts.vm.end import GuestEnd
 from lab.hosts.vm.image import Image
 
-DEVICE = "rxe0"
-_INTERFACE = "eth0"
-# The kernel's own link-local address would only add packets; GIDs are made of those we give it.
-# /usr/bin/ip, because busybox' shell prefers its own, smaller one.
-_SETUP = f"""
-ip() {{{{ /usr/bin/ip "$@"; }}}}
-ip link set dev {_INTERFACE} addrgenmode none
-ip link set dev {_INTERFACE} mtu {{mtu}} up
-ip addr add {{host.ipv4}}/24 dev {_INTERFACE}
-ip addr add {{host.ipv6}}/64 dev {_INTERFACE} nodad
-rdma link add {DEVICE} type rxe netdev {_INTERFACE}
-"""
+Role = Literal["server", "client"]
+ROLES: tuple[Role, ...] = ("server", "client")
 
 
-def in_guest(host: Host) -> Host:
-    """The same host in a guest, whose interface is called otherwise."""
-    return Host(host.name, host.ipv4, host.ipv6, _INTERFACE, host.mac)
+def boot(
+    image: Image,
+    directory: Path | None,
+    *,
+    mtu: int,
+    progress: Callable[[str], None],
+    guests: tuple[Role, ...] = ROLES,
+) -> LinkedHosts:
+    """Boot `guests`; an end that is not one of them is a network namespace.
 
-
-def setup(host: Host, mtu: int) -> str:
-    """Shell script that makes a guest `host`, with an RDMA device on a link of `mtu` bytes."""
-    return _SETUP.format(host=host, mtu=mtu)
-
-
-class VmHosts:
-    """`Hosts` as two virtual machines with Soft-RoCE.
-
-    The frames of each end arrive at, and are given to, its socket in `wires`: whoever holds them is
-    the link, and until somebody does there is none.
+    `directory` is seen in the guests under its own path, and gets their console logs; with none
+    they are lost. VmError says why a guest did not start, HostsError why there is no namespace.
     """
-
-    def __init__(
-        self, image: Image, directory: Path | None, *, mtu: int, progress: Callable[[str], None]
-    ) -> None:
-        """Boot both; `directory` is seen in both under its own path, and gets the console logs.
-
-        With none, nothing is shared and the logs are lost.
-
-        VmError says why a guest did not start.
-        """
-        self.kind = "vm"
-        self.why = ""
-        self.server = in_guest(SERVER)
-        self.client = in_guest(CLIENT)
-        self.guests: dict[str, Guest] = {}
-        self.wires: dict[str, socket.socket] = {}
-        with contextlib.ExitStack() as undo:
-            undo.callback(self.close)
-            for host in (self.server, self.client):
-                ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
-                self.wires[host.name] = ours
-                with theirs:
-                    machine = Machine(host.name, image, theirs, host.mac, mtu=mtu)
-                    shares = [directory] if directory else []
-                    console = directory / f"console-{host.name}.log" if directory else None
-                    self.guests[host.name] = Guest(machine, console, shares)
-            for host in (self.server, self.client):
-                progress(f"booting the {host.name} (kernel {image.kernel})")
-                self.guests[host.name].boot(setup(host, mtu))
-            undo.pop_all()
-
-    def start(
-        self, host: str, command: Sequence[str], *, pass_fds: Sequence[int] = (), **popen: Any
-    ) -> subprocess.Popen[bytes]:
-        """Start `command` in a guest; see `Hosts.start` and `Guest.start`."""
-        return self.guests[host].start(command, pass_fds=pass_fds, **popen)
-
-    def close(self) -> None:
-        """Turn both off."""
-        for guest in self.guests.values():
-            guest.close()
-        for wire in self.wires.values():
-            wire.close()
+    hosts = {"server": SERVER, "client": CLIENT}
+    ends: dict[str, End] = {}
+    why = ""
+    with ExitStack() as undo:
+        booting = []
+        for role in ROLES:
+            neighbour = hosts["client" if role == "server" else "server"]
+            if role in guests:
+                booting.append(GuestEnd(image, hosts[role], directory, mtu=mtu))
+                ends[role] = booting[-1]
+            else:
+                namespace = ends[role] = NamespaceEnd(hosts[role], neighbour, mtu=mtu)
+                why = namespace.why
+            undo.callback(ends[role].close)
+        for end in booting:
+            progress(f"booting the {end.host.name} (kernel {image.kernel})")
+            end.boot()
+        undo.pop_all()
+    kind = "vm" if len(guests) == len(ROLES) else "interop"
+    return LinkedHosts(kind, ends["server"], ends["client"], why=why)

@@ -40,17 +40,18 @@ class Ends:
 
 
 @contextmanager
-def relay(file: Path, *options: str) -> Iterator[Ends]:
+def relay(file: Path, *options: str, stack_there: socket.socket | None = None) -> Iterator[Ends]:
+    """`stack_there` is the relay's end of another socket to the server: of its network stack."""
     server, server_there = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
     client, client_there = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
-    fds = [server_there.fileno(), client_there.fileno()]
-    command = [sys.executable, "-m", "lab.wire.relay", "--file", str(file), *options]
+    stack_fds = [stack_there.fileno()] if stack_there else []
+    fds = [*stack_fds, server_there.fileno(), client_there.fileno()]
+    words = [",".join(map(str, fds[:-1])), str(fds[-1])]
+    command = [sys.executable, "-m", "lab.wire.relay", "--file", str(file), *options, *words]
     with (
         server,
         client,
-        subprocess.Popen(
-            [*command, *map(str, fds)], pass_fds=fds, stderr=subprocess.PIPE, text=True
-        ) as process,
+        subprocess.Popen(command, pass_fds=fds, stderr=subprocess.PIPE, text=True) as process,
     ):
         server_there.close()
         client_there.close()
@@ -162,3 +163,54 @@ def test_a_plan_that_is_none(tmp_path: Path) -> None:
     )
     assert done.returncode == 1
     assert "no.toml: cannot be read" in done.stderr
+
+
+MANY = 1500  # more than the sockets and the relay's queue hold
+
+
+def send_while_it_is_taken(end: socket.socket, frames: list[bytes]) -> int:
+    """How many of `frames` the relay took before it no longer listened."""
+    end.settimeout(0.5)
+    for number, frame in enumerate(frames):
+        try:
+            end.send(frame)
+        except TimeoutError:
+            return number
+    return len(frames)
+
+
+def test_an_end_that_takes_nothing_holds_its_peer_up_and_nobody_else(tmp_path: Path) -> None:
+    file = tmp_path / "link.pcapng"
+    frames = [FROM_CLIENT[0]] * MANY
+    with relay(file) as ends:
+        taken = send_while_it_is_taken(ends.client, frames)
+        assert taken < MANY
+        ends.server.send(FROM_CLIENT[1])
+        assert ends.client.recv(65536) == FROM_CLIENT[1]
+        assert [ends.server.recv(65536) for _ in range(taken)] == frames[:taken]
+    sides = recorded(file)
+    assert len(sides["server"]) == len(sides["client"]) == taken + 1
+
+
+def test_two_ends_that_take_nothing_do_not_stop_the_link(tmp_path: Path) -> None:
+    with relay(tmp_path / "link.pcapng") as ends:
+        for end in (ends.client, ends.server):
+            send_while_it_is_taken(end, [FROM_CLIENT[0]] * MANY)
+        ends.client.settimeout(10)
+        ends.client.send(FROM_CLIENT[1])
+        while ends.server.recv(65536) != FROM_CLIENT[1]:
+            pass
+
+
+def test_of_two_sockets_roce_goes_to_the_second(tmp_path: Path) -> None:
+    other = b"\xff" * 6 + FROM_CLIENT[0][6:12] + b"\x08\x06" + bytes(46)  # ARP
+    stack, stack_there = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    with stack, stack_there, relay(tmp_path / "link.pcapng", stack_there=stack_there) as ends:
+        stack.settimeout(10)
+        for frame in (FROM_CLIENT[0], other):
+            ends.client.send(frame)
+        assert stack.recv(65536) == other
+        assert ends.server.recv(65536) == FROM_CLIENT[0]
+        stack.send(other)
+        ends.server.send(FROM_CLIENT[1])
+        assert {ends.client.recv(65536) for _ in range(2)} == {other, FROM_CLIENT[1]}

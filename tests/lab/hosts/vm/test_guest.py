@@ -15,9 +15,10 @@ from pathlib import Path
 import pytest
 
 import captures
+from lab.hosts.linked import LinkedHosts
+from lab.hosts.vm.end import GuestEnd
 from lab.hosts.vm.errors import VmError
 from lab.hosts.vm.guest import PORTS, Guest, Machine
-from lab.hosts.vm.hosts import VmHosts
 from tests.guests import guest_image, guests, linked, run
 from tests.lab.leaks import command_lines, held
 from tests.requires import tool
@@ -40,7 +41,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def pair(shared: Path) -> Iterator[VmHosts]:
+def pair(shared: Path) -> Iterator[LinkedHosts]:
     with guests(shared) as hosts:
         yield hosts
 
@@ -49,20 +50,20 @@ def machines() -> set[int]:
     return {pid for pid, line in command_lines().items() if "qemu-system" in line}
 
 
-def test_a_program_ends_here_as_it_ends_there(pair: VmHosts) -> None:
+def test_a_program_ends_here_as_it_ends_there(pair: LinkedHosts) -> None:
     assert run(pair, "server", "echo out; echo err >&2; exit 7") == (7, "out\n", "err\n")
     assert run(pair, "client", "kill -TERM $$")[0] == -signal.SIGTERM
     assert run(pair, "client", "exec /no/such")[0] == 127
 
 
-def test_a_program_that_is_not_there(pair: VmHosts) -> None:
+def test_a_program_that_is_not_there(pair: LinkedHosts) -> None:
     with pair.start("server", ["no-such-program"], stderr=subprocess.PIPE) as process:
         _, err = process.communicate(timeout=20)
     assert process.returncode == 127
     assert err == b"cannot run no-such-program: No such file or directory\n"
 
 
-def test_signals_reach_it(pair: VmHosts) -> None:
+def test_signals_reach_it(pair: LinkedHosts) -> None:
     script = "trap 'echo told; exit 3' TERM; echo ready; while :; do sleep 0.1; done"
     with pair.start("server", ["sh", "-c", script], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
@@ -72,11 +73,11 @@ def test_signals_reach_it(pair: VmHosts) -> None:
     assert process.returncode == 3
 
 
-def test_much_output_is_whole(pair: VmHosts) -> None:
+def test_much_output_is_whole(pair: LinkedHosts) -> None:
     assert run(pair, "server", "seq 100000")[1] == "".join(f"{n}\n" for n in range(1, 100001))
 
 
-def test_files_are_passed_under_their_numbers(pair: VmHosts) -> None:
+def test_files_are_passed_under_their_numbers(pair: LinkedHosts) -> None:
     fd = os.memfd_create("sample")
     os.write(fd, b"secret")
     with pair.start(
@@ -87,21 +88,21 @@ def test_files_are_passed_under_their_numbers(pair: VmHosts) -> None:
     assert out == b"secret"
 
 
-def test_a_folder_is_the_same_here_and_there(pair: VmHosts, shared: Path) -> None:
+def test_a_folder_is_the_same_here_and_there(pair: LinkedHosts, shared: Path) -> None:
     (shared / "here").write_text("from here")
     status, out, err = run(pair, "server", f'cd "{shared}" && cat here && echo there >there')
     assert (status, out, err) == (0, "from here", "")
     assert (shared / "there").read_text() == "there\n"
 
 
-def test_its_clock_is_ours(pair: VmHosts) -> None:
+def test_its_clock_is_ours(pair: LinkedHosts) -> None:
     script = "import time; print(time.time_ns())"
     with pair.start("client", ["python3", "-c", script], stdout=subprocess.PIPE) as process:
         out, _ = process.communicate(timeout=20)
     assert abs(int(out) - time.time_ns()) < 500_000_000
 
 
-def test_ports_are_used_again_even_after_a_kill(pair: VmHosts) -> None:
+def test_ports_are_used_again_even_after_a_kill(pair: LinkedHosts) -> None:
     for _ in range(PORTS + 1):
         with pair.start("server", ["sleep", "60"]) as process:
             process.kill()
@@ -109,7 +110,7 @@ def test_ports_are_used_again_even_after_a_kill(pair: VmHosts) -> None:
     assert run(pair, "server", "pgrep -f 'sleep 60' | wc -l")[1].strip() in {"0", "1"}
 
 
-def test_as_many_programs_as_ports(pair: VmHosts) -> None:
+def test_as_many_programs_as_ports(pair: LinkedHosts) -> None:
     running = [pair.start("client", ["sleep", "60"]) for _ in range(PORTS)]
     with pytest.raises(VmError, match=f"at most {PORTS}"):
         pair.start("client", ["true"])
@@ -118,7 +119,7 @@ def test_as_many_programs_as_ports(pair: VmHosts) -> None:
     assert [process.wait(20) for process in running] == [-signal.SIGTERM] * PORTS
 
 
-def test_the_link_carries_and_records_both_sides(pair: VmHosts, tmp_path: Path) -> None:
+def test_the_link_carries_and_records_both_sides(pair: LinkedHosts, tmp_path: Path) -> None:
     file = tmp_path / "link.pcapng"
     with linked(pair, file):
         assert run(pair, "client", "ping -c 2 server")[0] == 0
@@ -133,7 +134,7 @@ def test_the_link_carries_and_records_both_sides(pair: VmHosts, tmp_path: Path) 
     assert sum(f.data[12:14] == echo and f.data[23] == 1 for f in frames) == 8
 
 
-def test_kernel_pingpong_crosses_the_link(pair: VmHosts, tmp_path: Path) -> None:
+def test_kernel_pingpong_crosses_the_link(pair: LinkedHosts, tmp_path: Path) -> None:
     file = tmp_path / "pingpong.pcapng"
     command = "ibv_rc_pingpong -g 1 -n 10"
     with (
@@ -154,7 +155,9 @@ def test_a_panic_ends_the_guest_and_says_so(tmp_path: Path) -> None:
         status, _, err = run(hosts, "client", "echo c >/proc/sysrq-trigger; sleep 60")
         assert status == 1
         assert "guest ended" in err
-        hosts.guests["client"].process.wait(20)
+        client = hosts.ends["client"]
+        assert isinstance(client, GuestEnd)
+        client.guest.process.wait(20)
         assert run(hosts, "server", "echo alive")[1] == "alive\n"
     assert "Kernel panic" in (tmp_path / "console-client.log").read_text(errors="replace")
 
