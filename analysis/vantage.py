@@ -21,12 +21,12 @@ _SAMPLE = 5000
 
 def leaving(table: PacketTable) -> Rows:
     """The rows in which packets leave; all rows where no link was recorded twice."""
-    return _without(table, [elsewhere for _, elsewhere in _seen_twice(table)])
+    return _without(table, [elsewhere for _, elsewhere in links(table)])
 
 
 def arriving(table: PacketTable) -> Rows:
     """The rows in which packets arrive; all rows where no link was recorded twice."""
-    return _without(table, [at_first for at_first, _ in _seen_twice(table)])
+    return _without(table, [at_first for at_first, _ in links(table)])
 
 
 def _without(table: PacketTable, left_out: list[Rows]) -> Rows:
@@ -36,8 +36,11 @@ def _without(table: PacketTable, left_out: list[Rows]) -> Rows:
     return np.flatnonzero(keep)
 
 
-def _seen_twice(table: PacketTable) -> list[tuple[Rows, Rows]]:
-    """By source address: its rows at the interface it was seen at first, and those elsewhere."""
+def links(table: PacketTable) -> list[tuple[Rows, Rows]]:
+    """By source address: its rows at the interface it was seen at first, and those elsewhere.
+
+    Only of sources most of whose packets were seen twice.
+    """
     interface = table["interface"]
     if not len(interface) or interface.min() == interface.max():
         return []

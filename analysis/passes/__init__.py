@@ -17,6 +17,7 @@ PASSES = (
     "psn-accounting",
     "psn-secrecy",
     "psn-reuse",
+    "link-faults",
 )
 """Their names, in the order they are run and shown."""
 
