@@ -81,10 +81,15 @@ class NamespaceEnd:
     speaks it in frames on a socket of its own.
     """
 
-    def __init__(self, host: Host, neighbour: Host, *, mtu: int) -> None:
-        """Make the namespace of `host`; HostsError where there can be none."""
+    def __init__(
+        self, host: Host, neighbour: Host, *, mtu: int, forced: Kind | None = None
+    ) -> None:
+        """Make the namespace of `host`, of kind `forced` or the best that can be made here.
+
+        HostsError where there can be none.
+        """
         with ExitStack() as stack:
-            self._namespaces = stack.enter_context(closing(_namespaces(mtu)))
+            self._namespaces = stack.enter_context(closing(_namespaces(mtu, forced)))
             self.kind, self.why = self._namespaces.kind, self._namespaces.why
             self.host: Host = getattr(self._namespaces, host.name)
             device, roce = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -109,10 +114,13 @@ class NamespaceEnd:
         self._stack.close()
 
 
-def _namespaces(mtu: int) -> NamespaceHosts:
+def _namespaces(mtu: int, forced: Kind | None) -> NamespaceHosts:
     refusals: list[str] = []
-    kinds: tuple[Kind, ...] = ("netns", "userns")
+    kinds: tuple[Kind, ...] = ("netns", "userns") if forced is None else (forced,)
     for kind in kinds:
+        if kind == "loopback":
+            refusals.append("loopback: its packets cross no link that is ours")
+            continue
         try:
             made = make(kind, mtu=mtu, why="; ".join(refusals))
         except HostsError as error:
@@ -120,7 +128,9 @@ def _namespaces(mtu: int) -> NamespaceHosts:
         else:
             assert isinstance(made, NamespaceHosts)
             return made
-    raise HostsError(f"expected a network namespace for our end, found: {'; '.join(refusals)}")
+    raise HostsError(
+        f"expected a network namespace at our end of the link, found none; {'; '.join(refusals)}"
+    )
 
 
 def _in_place_of(namespaces: NamespaceHosts, other: Host) -> socket.socket:

@@ -35,8 +35,8 @@ class Setting:
 def _userspace(options: Options, _directory: Path, _progress: Progress) -> Setting:
     mtu = link_mtu(options.defaults.mtu)
     if options.faults:
-        server = NamespaceEnd(SERVER, CLIENT, mtu=mtu)
-        client = NamespaceEnd(CLIENT, SERVER, mtu=mtu)
+        server = NamespaceEnd(SERVER, CLIENT, mtu=mtu, forced=options.hosts)
+        client = NamespaceEnd(CLIENT, SERVER, mtu=mtu, forced=options.hosts)
         return _linked(LinkedHosts(server.kind, server, client, why=server.why))
     userspace = {"backend": "userspace"}
     return Setting(choose(options.hosts, mtu=mtu), {"server": userspace, "client": userspace})

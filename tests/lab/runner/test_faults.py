@@ -1,0 +1,98 @@
+"""A fault plan on the userspace backend: the ends are on a link that is ours."""
+
+from __future__ import annotations
+
+import os
+from ipaddress import IPv4Address
+from pathlib import Path
+
+import pytest
+
+import captures
+from captures.model import Frame
+from captures.run import Run
+from captures.run import load as load_run
+from captures.truth import read
+from dissectors.bth import BTH
+from dissectors.icrc import ICRC_BAD
+from dissectors.ip import IPv4
+from dissectors.opcode import BY_VALUE
+from dissectors.packet import Packet
+from dissectors.psn import forward
+from lab.hosts.model import HostsError, Kind
+from lab.runner.options import Options
+from lab.runner.run import execute
+from lab.scenario import load
+from tests.lab.leaks import held
+
+PLAN = """
+[[fault]]
+from = "client"
+action = "drop"
+offset = 2
+
+[[fault]]
+from = "server"
+action = "corrupt"
+offset = 1
+bit = 300
+"""
+
+
+def run(out: Path, hosts: Kind | None = None) -> Run:
+    scenario = load("secure-flow")
+    plan = out.with_suffix(".toml")
+    plan.write_text(PLAN)
+    options = Options(scenario, scenario.defaults, hosts=hosts, out=out, faults=plan)
+    execute(options, lambda _: None)
+    return load_run(out)
+
+
+def requests(frames: list[Frame], interface: int, source: str, sq_psn: int) -> list[int]:
+    """The PSNs of the requests from `source` at one side of the link, from its sq_psn on."""
+    found = []
+    for frame in frames:
+        packet = Packet.parse(frame.data)
+        bth = packet.get(BTH)
+        if frame.interface != interface or bth is None or packet.icrc_status == ICRC_BAD:
+            continue
+        opcode = BY_VALUE[bth.opcode]
+        if (
+            opcode is not None
+            and opcode.is_request
+            and packet[IPv4].src == int(IPv4Address(source))
+        ):
+            found.append(forward(sq_psn, bth.psn))
+    return found
+
+
+@pytest.mark.parametrize("hosts", ["netns", "userns"])
+def test_the_plan_is_carried_out(tmp_path: Path, hosts: Kind) -> None:
+    if hosts == "netns" and os.geteuid() != 0:
+        pytest.skip("takes root")
+    before = held()
+    done = run(tmp_path / "run", hosts)
+    assert (done.status, done.reason) == ("complete", "")
+    assert done.hosts["kind"] == hosts
+    assert (done.capture["method"], done.capture["dropped"]) == ("relay", 0)
+    assert held() == before
+    (event,) = read(tmp_path / "run" / "truth-client.jsonl").named("negotiated")
+    with captures.open(tmp_path / "run" / "capture.pcapng") as capture:
+        frames = list(capture.frames())
+        names = [interface.name for interface in capture.interfaces]
+    ends = {"client": event["local"], "server": event["remote"]}
+    sides = {
+        (name, at): requests(frames, names.index(at), ends[name]["ip"], ends[name]["sq_psn"])
+        for name in names
+        for at in names
+    }
+    assert sides["client", "client"].count(2) == 2  # lost, and sent again
+    assert sides["client", "server"].count(2) == 1
+    assert sides["server", "server"].count(1) == 2
+    assert sides["server", "client"].count(1) == 1
+
+
+def test_loopback_has_no_such_link(tmp_path: Path) -> None:
+    with pytest.raises(HostsError, match="loopback: its packets cross no link"):
+        run(tmp_path / "run", "loopback")
+    assert not (tmp_path / "run").exists()
