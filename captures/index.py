@@ -17,12 +17,15 @@ from captures import pcap, pcapng
 from captures.model import MAX_FRAME, NANOSECONDS, TIME_LIMIT, Contents, Frame, Interface
 from captures.stream import Stream
 from dissectors.compiled import compiled
-from dissectors.memory import half, prefetch, set_half, set_word
+from dissectors.memory import byte, half, prefetch, set_half, set_word
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-AHEAD = 12
+AHEAD = 4
 """Frames of the same length that are brought near before they come: often they do."""
+
+AROUND = 1 << 16
+"""Bytes that Linux maps at a fault, when it has them."""
 
 ROWS = 1 << 17
 WINDOW = 1 << 26
@@ -136,6 +139,19 @@ def _packets(data: Any, size: Any, at: Any, end: Any, big: Any, first: Any, coun
         at += total
         prefetch(data + at + AHEAD * total)
     return row, at
+
+
+@compiled
+def _touch(data: Any, size: Any) -> Any:
+    total = 0
+    for at in range(0, size, AROUND):
+        total += byte(data + at)
+    return total
+
+
+def bring_near(data: Array) -> None:
+    """Have a mapped file's bytes mapped before they are asked for, in a thread beside."""
+    _touch(data.ctypes.data, len(data))
 
 
 def _pcap(stream: Stream, data: Array, contents: Contents) -> Iterator[Places]:

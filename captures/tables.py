@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -15,6 +16,7 @@ from captures.files import open_regular
 from captures.model import Contents, Frame
 from captures.stream import Stream
 from captures.unpack import kind_of
+from dissectors.rules import Spread
 from dissectors.table import PacketTable
 
 if TYPE_CHECKING:
@@ -40,9 +42,14 @@ def whole(capture: Capture, roce_port: int) -> PacketTable:
         if indexed is None:
             table = PacketTable.from_frames(capture.reader(stream, contents), roce_port)
         else:
+            from captures.index import bring_near  # noqa: PLC0415 - loads compiled code
+
             data, batches = indexed
-            columns = zip(*batches, strict=True)
-            table = _table(data, [np.concatenate(each) for each in columns], contents, 1, roce_port)
+            with ThreadPoolExecutor() as threads:
+                threads.submit(bring_near, data)
+                columns = zip(*batches, strict=True)
+                places = [np.concatenate(each) for each in columns]
+                table = _table(data, places, contents, 1, roce_port, spread=threads.map)
         capture.end()
         return table
 
@@ -88,7 +95,13 @@ def _gathered(frames: Iterator[Frame]) -> Iterator[list[Frame]]:
 
 
 def _table(
-    data: Array, places: Places | list[Array], contents: Contents, number: int, roce_port: int
+    data: Array,
+    places: Places | list[Array],
+    contents: Contents,
+    number: int,
+    roce_port: int,
+    *,
+    spread: Spread = map,
 ) -> PacketTable:
     """The table of frames in a mapped file, the first of which is `number`."""
     position, captured, original, interface, time_ns = places
@@ -101,7 +114,9 @@ def _table(
         "interface": interface,
     }
     kinds = np.array([each.link_type for each in contents.interfaces] or [0], np.uint32)
-    return PacketTable.from_buffer(data, position, place, kinds[interface], roce_port)
+    return PacketTable.from_buffer(
+        data, position, place, kinds[interface], roce_port, spread=spread
+    )
 
 
 def _indexed(

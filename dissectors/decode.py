@@ -17,7 +17,7 @@ from dissectors.carriers import carriers, first_header
 from dissectors.header import Header
 from dissectors.ip import IPv4
 from dissectors.packet import Packet
-from dissectors.rules import ADDRESSES, HEADERS, NUMBERS, Array, Found, Frames, rules
+from dissectors.rules import ADDRESSES, HEADERS, NUMBERS, Array, Found, Frames, Spread, rules
 from dissectors.transport import parse_transport
 
 FEW = 2000
@@ -27,7 +27,13 @@ V4_MAPPED = bytes(10) + b"\xff\xff"
 
 
 def decode(
-    data: Array, frames: Frames, link_types: list[int], *, roce_port: int, few: int = FEW
+    data: Array,
+    frames: Frames,
+    link_types: list[int],
+    *,
+    roce_port: int,
+    few: int = FEW,
+    spread: Spread = map,
 ) -> Found:
     """All `frames` of `data` (bytes); `frames.link` indexes `link_types` (LINKTYPE_ numbers)."""
     found = _nothing(len(frames.position), roce_port)
@@ -37,7 +43,7 @@ def decode(
         # Imported here: compiled code takes longer to load than few frames to parse.
         from dissectors.walk import walk  # noqa: PLC0415
 
-        walk(data, frames, link_types, rules(roce_port), found)
+        walk(data, frames, link_types, rules(roce_port), found, spread)
         hard = np.flatnonzero(found.hard)
     for row in hard:
         _parse(data, frames, link_types, found, row=int(row), roce_port=roce_port)
@@ -53,6 +59,7 @@ def _nothing(rows: int, roce_port: int) -> Found:
         payload_offset=np.zeros(rows, np.uint32),
         payload_length=np.zeros(rows, np.uint32),
         icrc_status=np.zeros(rows, np.uint8),
+        covered=np.zeros(rows, np.uint64),
         damage=np.zeros(rows, np.uint8),
         hard=np.zeros(rows, np.uint8),
     )

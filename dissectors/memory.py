@@ -14,6 +14,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, models, register_model
 
+from dissectors.compiled import compiled
+
 _BYTE, _WORD = ir.IntType(8), ir.IntType(64)
 _PAIR = ir.VectorType(_WORD, 2)
 
@@ -125,3 +127,17 @@ def fold(_typing: Any, _vector: Any, _by: Any, _onto: Any) -> Any:
         return builder.xor(builder.xor(lows, highs), onto)
 
     return pair_type(pair_type, pair_type, pair_type), generate
+
+
+@compiled
+def copy(start: Any, size: Any, to: Any) -> None:
+    """Copy `size` bytes from address `start` to address `to`."""
+    while size >= 8:
+        set_word(to, word(start))
+        start, to, size = start + 8, to + 8, size - 8
+    if size >= 4:
+        set_half(to, half(start))
+        start, to, size = start + 4, to + 4, size - 4
+    while size > 0:
+        set_byte(to, byte(start))
+        start, to, size = start + 1, to + 1, size - 1

@@ -6,6 +6,7 @@ header class, the carriers' table or the opcode table does not say.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -101,6 +102,11 @@ FRAGMENT = FOLLOW + 6
 WIDTH = FRAGMENT + 2 * 4 + 2
 MASK_SIZE = 64
 """Bytes of a row of masks; those of the header, then zeros."""
+MAX_APART = 512
+"""Bytes from a packet's network header to its BTH up to which compiled code computes its ICRC."""
+
+Spread = Callable[[Callable[[int], None], Iterable[int]], Iterable[None]]
+"""What does a thing for each of many numbers: `map`, or an executor's."""
 
 
 class Rules(NamedTuple):
@@ -147,6 +153,12 @@ class Found(NamedTuple):
     payload_offset: Array
     payload_length: Array
     icrc_status: Array
+    """Where `covered` is not 0, ICRC_UNCHECKABLE until somebody checks it."""
+    covered: Array
+    """What `dissectors.check` needs to check an ICRC that can be: the number of the network header
+    + 1 (8 bits), whether UDP stands before BTH (8), bytes from network header to BTH (16), and
+    where in the frame the network header stands (32).
+    """
     damage: Array
     hard: Array
 

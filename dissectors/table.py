@@ -17,7 +17,7 @@ from dissectors.grh import GRH
 from dissectors.header import Data, Field, Header, Tail
 from dissectors.ip import IPv4, IPv6
 from dissectors.packet import Packet
-from dissectors.rules import HEADERS, Frames
+from dissectors.rules import HEADERS, Frames, Spread
 from dissectors.udp import ROCE_PORT
 
 if TYPE_CHECKING:
@@ -85,8 +85,26 @@ def cut(rows: Array, field: Field) -> Array:
     first, end = field.bit_offset // 8, -(-(field.bit_offset + field.bits) // 8)
     if isinstance(field, Data):
         return np.ascontiguousarray(rows[:, first:end]).view(dtype(field))[:, 0]
+    width = next(size for size in (1, 2, 4, 8, 16) if end - first <= size)
+    # An integer that holds the field and lies within the header: there from its first byte on, or
+    # ending with it.
+    start = min(first, field.header.size - width)
+    if start < 0 or width > 8:
+        return _cut_slowly(rows, field)
+    whole = np.ndarray(len(rows), f">u{width}", rows, start * rows.strides[1], rows.strides[:1])
+    value = whole.astype(f"u{width}")
+    if behind := 8 * (start + width) - field.bit_offset - field.bits:
+        value >>= value.dtype.type(behind)
+    if field.bits < 8 * width:
+        value &= value.dtype.type((1 << field.bits) - 1)
+    return value.astype(dtype(field), copy=False)
+
+
+def _cut_slowly(rows: Array, field: Field) -> Array:
+    """As `cut`, byte by byte: of a field that no integer within the header holds."""
     value = np.zeros(len(rows), np.uint64)
-    for byte in range(first, end):
+    end = -(-(field.bit_offset + field.bits) // 8)
+    for byte in range(field.bit_offset // 8, end):
         value = value << np.uint64(8) | rows[:, byte]
     value >>= np.uint64(8 * end - field.bit_offset - field.bits)
     return (value & np.uint64((1 << field.bits) - 1)).astype(dtype(field))
@@ -103,9 +121,11 @@ class PacketTable:
         buffer: Array,
         positions: Array,
         link_types: Array,
+        covered: Array | None = None,
         roce_port: int = ROCE_PORT,
     ) -> None:
         self._base = base
+        self._covered = covered
         self._headers = headers
         self._buffer = buffer
         self._positions = positions
@@ -140,16 +160,20 @@ class PacketTable:
         place: dict[str, Array],
         link_types: Array,
         roce_port: int = ROCE_PORT,
+        *,
+        spread: Spread = map,
     ) -> PacketTable:
         """A table of the frames at `positions` of `buffer` (bytes).
 
-        `place` holds the columns named in PLACE, `link_types` a LINKTYPE_ number for each frame.
+        `place` holds the columns named in PLACE, `link_types` a LINKTYPE_ number for each frame;
+        `spread` may hand parts of the work to threads.
         Each frame lies in the buffer: the caller has seen to that.
         """
         kinds, link = _numbered(link_types)
         positions = np.asarray(positions, np.int64)
         frames = Frames(positions, place["captured_length"], place["original_length"], link)
-        found = decode(buffer, frames, [int(kind) for kind in kinds], roce_port=roce_port)
+        found = decode(buffer, frames, [int(kind) for kind in kinds],
+                       roce_port=roce_port, spread=spread)  # fmt: skip
         said = {name: getattr(found, name) for name in BASE if name not in PLACE}
         said |= {name: said[name].view("V16")[:, 0] for name in ("src", "dst")}
         return cls(
@@ -158,6 +182,7 @@ class PacketTable:
             buffer=buffer,
             positions=frames.position,
             link_types=link_types,
+            covered=found.covered,
             roce_port=roce_port,
         )
 
@@ -171,6 +196,8 @@ class PacketTable:
 
     def __getitem__(self, name: str) -> Array:
         """A column; KeyError for a name that is none. Do not write to it."""
+        if name == "icrc_status" and self._covered is not None:
+            self._base[name], self._covered = self._checked(self._covered), None
         if name in self._base:
             return self._base[name]
         if name not in self._cut:
@@ -180,6 +207,22 @@ class PacketTable:
                 np.zeros(len(self), dtype(field)) if rows is None else cut(rows, field)
             )
         return self._cut[name]
+
+    def _checked(self, covered: Array) -> Array:
+        """The column `icrc_status`: checked when first asked for, since that reads every byte."""
+        status = self._base["icrc_status"]
+        if not covered.any():
+            return status
+        from dissectors.check import check  # noqa: PLC0415 - loads compiled code
+
+        return check(
+            self._buffer,
+            self._positions,
+            covered=covered,
+            payload_offset=self._base["payload_offset"],
+            payload_length=self._base["payload_length"],
+            status=status,
+        )
 
     def has(self, kind: type[Header]) -> Array:
         """Which rows carry a header of class `kind`, as booleans."""
@@ -193,6 +236,7 @@ class PacketTable:
             buffer=self._buffer,
             positions=self._positions[rows],
             link_types=self._link_types[rows],
+            covered=None if self._covered is None else self._covered[rows],
             roce_port=self.roce_port,
         )
 

@@ -13,20 +13,20 @@ import numpy as np
 from dissectors import rules as column
 from dissectors.bth import BTH
 from dissectors.compiled import compiled
-from dissectors.crc import TABLES, crc
 from dissectors.damage import DamageCode
-from dissectors.icrc import ICRC_BAD, ICRC_NOT_ROCE, ICRC_OK, ICRC_UNCHECKABLE
+from dissectors.icrc import ICRC_NOT_ROCE, ICRC_UNCHECKABLE
 from dissectors.lrh import LRH
-from dissectors.memory import byte, half, prefetch, set_byte, set_half, set_word, word
+from dissectors.memory import byte, copy, half, prefetch, set_byte, set_half, set_word, word
 from dissectors.rules import (
     EMPTY,
-    MASK_SIZE,
+    MAX_APART,
     NUMBERS,
     WIDTH,
     Array,
     Found,
     Frames,
     Rules,
+    Spread,
     first_headers,
 )
 from dissectors.udp import UDP
@@ -34,14 +34,14 @@ from dissectors.udp import UDP
 CUT, FRAGMENT, LENGTH = int(DamageCode.CUT), int(DamageCode.FRAGMENT), int(DamageCode.LENGTH)
 VALUE, OPCODE, PAD = int(DamageCode.VALUE), int(DamageCode.OPCODE), int(DamageCode.PAD)
 
-AHEAD = 12
+AHEAD = 4
 """Rows between the frame at hand and the one whose headers are brought near."""
 
-SCRATCH = 512
-"""Bytes of headers, from the network header on, whose ICRC is computed here; more is hard."""
+PART = 1 << 16
+"""Frames walked in one go, by one thread."""
 
 _BTH, _UDP, _LRH = NUMBERS[BTH], NUMBERS[UDP], NUMBERS[LRH]
-_BTH_SIZE, _UDP_SIZE = BTH.size, UDP.size
+_BTH_SIZE = BTH.size
 
 
 @compiled
@@ -104,19 +104,6 @@ def _is_fragment(at: Any, rule: Any) -> Any:
 
 
 @compiled
-def _copy(start: Any, size: Any, to: Any) -> None:
-    while size >= 8:
-        set_word(to, word(start))
-        start, to, size = start + 8, to + 8, size - 8
-    if size >= 4:
-        set_half(to, half(start))
-        start, to, size = start + 4, to + 4, size - 4
-    while size > 0:
-        set_byte(to, byte(start))
-        start, to, size = start + 1, to + 1, size - 1
-
-
-@compiled
 def _address(start: Any, size: Any, to: Any) -> None:
     """An IP address as 16 bytes; `to` holds zeros or another address."""
     if size == 4:
@@ -128,46 +115,9 @@ def _address(start: Any, size: Any, to: Any) -> None:
 
 
 @compiled
-def _mask(to: Any, masks: Any, kind: Any, size: Any) -> None:
-    """Set the variant bits of the header of `size` bytes at `to`, which has 7 bytes to spare."""
-    mask = masks + MASK_SIZE * kind
-    for place in range(0, size, 8):
-        set_word(to + place, word(to + place) | word(mask + place))
-
-
-@compiled
-def _icrc_status(
-    tables: Any,
-    scratch: Any,
-    masks: Any,
-    network: Any,
-    prefix: Any,
-    udp: Any,
-    bth: Any,
-    check: Any,
-    size: Any,
-    kind: Any,
-) -> Any:
-    """Whether the 4 bytes at `check` are the ICRC over what lies from `network` to there.
-
-    All but `prefix` (bytes of ones to begin with, 0 or 8), `size` and `kind` (of the network
-    header) are addresses; `udp` is 0 where there is none. Up to BTH's end all fits in `scratch`.
-    """
-    to = scratch + 8
-    after = bth + _BTH_SIZE - network
-    set_word(scratch, -1)
-    _copy(network, after, to)
-    _mask(to, masks, kind, size)
-    if udp != 0:
-        _mask(to + udp - network, masks, _UDP, _UDP_SIZE)
-    _mask(to + after - _BTH_SIZE, masks, _BTH, _BTH_SIZE)
-    state = crc(tables, to - prefix, to + after, 0xFFFFFFFF)
-    state = crc(tables, network + after, check, state) ^ 0xFFFFFFFF
-    return ICRC_OK if state == half(check) else ICRC_BAD
-
-
-@compiled
 def _walk(
+    start_row: Any,
+    end_row: Any,
     rows: Any,
     data: Any,
     position: Any,
@@ -177,10 +127,7 @@ def _walk(
     first: Any,
     rules: Any,
     following: Any,
-    masks: Any,
     opcodes: Any,
-    tables: Any,
-    scratch: Any,
     store: Any,
     headers: Any,
     src: Any,
@@ -188,13 +135,16 @@ def _walk(
     payload_offset: Any,
     payload_length: Any,
     icrc_status: Any,
+    covered: Any,
     damage: Any,
     hard: Any,
 ) -> None:
-    """Decode `rows` frames. All but `rows` are the addresses of what `walk` is given."""
-    for row in range(rows):
+    """Decode frames `start_row` to `end_row` of `rows`. The others are addresses of what `walk` is
+    given.
+    """
+    for row in range(start_row, end_row):
         base = data + word(position + 8 * row)
-        if row + AHEAD < rows:
+        if row + AHEAD < end_row:
             soon = data + word(position + 8 * (row + AHEAD))
             prefetch(soon)
             prefetch(soon + 64)
@@ -202,7 +152,7 @@ def _walk(
         end = max(there, half(original + 4 * row))
         worst = CUT if there < end else 0
         start = 0
-        network, network_kind, udp, prefix = -1, -1, -1, 0
+        network, network_kind, after_udp = -1, -1, 0
         carried = 0
         kind_of = first + 8 * (EMPTY + 1) * half(link + 4 * row)
         head = byte(base) if there > 0 else EMPTY
@@ -217,20 +167,18 @@ def _walk(
                 set_byte(hard + row, 1)
                 break
             at = base + start
-            _copy(at, size, store + rows * word(rule + 8 * column.STORE) + row * size)
+            copy(at, size, store + rows * word(rule + 8 * column.STORE) + row * size)
             carried |= 1 << kind
             wide = word(rule + 8 * column.ADDRESS_SIZE)
             if wide > 0:
                 address = at + word(rule + 8 * column.ADDRESS)
                 _address(address, wide, src + 16 * row)
                 _address(address + wide, wide, dst + 16 * row)
-                network, network_kind, udp = start, kind, -1
-                prefix = 8
+                network, network_kind, after_udp = start, kind, 0
             elif kind == _LRH:
-                # Without a network header the ICRC starts here, with no route of ones before it.
-                network, network_kind, prefix = start, kind, 0
+                network, network_kind = start, kind
             elif kind == _UDP:
-                udp = start
+                after_udp = 1
             span = _span(at, rule + 8 * column.LENGTH)
             limited = word(rule + 8 * column.EXTENT + 8) > 0
             reach = _span(at, rule + 8 * column.EXTENT) if limited else span
@@ -260,7 +208,7 @@ def _walk(
             if start + _BTH_SIZE > limit:
                 worst = worst or (CUT if start + _BTH_SIZE <= end else LENGTH)
             else:
-                _copy(
+                copy(
                     bth,
                     _BTH_SIZE,
                     store + rows * _rule(rules, kind, column.STORE) + row * _BTH_SIZE,
@@ -281,7 +229,7 @@ def _walk(
                         fits = False
                         break
                     to = store + rows * _rule(rules, kind, column.STORE) + row * size
-                    _copy(base + start, size, to)
+                    copy(base + start, size, to)
                     carried |= 1 << kind
                     start += size
                 payload = end - start
@@ -292,14 +240,12 @@ def _walk(
                     else:
                         payload = length
                 if worst == 0:
-                    if network < 0 or start - network > SCRATCH:
+                    apart = bth - base - network
+                    if network < 0 or apart > MAX_APART:
                         set_byte(hard + row, 1)
                     else:
-                        udp_at = base + udp if udp >= 0 else 0
-                        status = _icrc_status(
-                            tables, scratch, masks, base + network, prefix, udp_at, bth,
-                            base + end - 4, _rule(rules, network_kind, column.SIZE), network_kind,
-                        )  # fmt: skip
+                        place = network_kind + 1 << 56 | after_udp << 48 | apart << 32 | network
+                        set_word(covered + 8 * row, place)
         set_word(headers + 8 * row, carried)
         set_half(payload_offset + 4 * row, start)
         set_half(payload_length + 4 * row, payload)
@@ -310,8 +256,16 @@ def _walk(
 COMPILED = _walk
 
 
-def walk(data: Array, frames: Frames, link_types: list[int], rules: Rules, found: Found) -> None:
-    """Fill `found` (all zeros) for every frame, but for those it marks as hard.
+def walk(
+    data: Array,
+    frames: Frames,
+    link_types: list[int],
+    rules: Rules,
+    found: Found,
+    spread: Spread = map,
+) -> None:
+    """Fill `found` (all zeros) for every frame, but for those it marks as hard. `spread` may hand
+    the parts to threads.
 
     Raises ValueError for frames that do not lie in `data`.
     """
@@ -329,9 +283,15 @@ def walk(data: Array, frames: Frames, link_types: list[int], rules: Rules, found
         position,
         *lengths,
         first_headers(link_types),
-        *rules,
-        TABLES,
-        np.zeros(8 + SCRATCH + 8, np.uint8),
+        rules.header,
+        rules.following,
+        rules.opcode,
         *found,
     ]
-    _walk(rows, *(array.ctypes.data for array in arrays))
+    addresses = [array.ctypes.data for array in arrays]
+
+    def part(first: int) -> None:
+        _walk(first, min(first + PART, rows), rows, *addresses)
+
+    for _ in spread(part, range(0, rows, PART)):
+        pass

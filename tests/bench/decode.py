@@ -1,30 +1,65 @@
-"""Columns of all headers, ICRC checked, beside tshark, scapy, cat: `python -m tests.bench.decode`.
+"""Decoding beside tshark, scapy and cat, with the goals: `python -m tests.bench.decode`.
 
-One run, one machine, one generated capture; rates are of packets a second by wall clock, and the
-ratio is ours to the peer's. Slow peers are given a part of the packets.
+All in one run on one machine, over generated captures. Each figure is the shortest wall-clock time
+of several turns, taken in turn with the others, so that a busy machine is busy for all. tshark and
+scapy get the first packets only (`--part`, `--scapy-part`) and are compared packet by packet.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import struct
 import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import captures
+from dissectors.aeth import AETH
+from dissectors.atomicacketh import AtomicAckETH
+from dissectors.atomiceth import AtomicETH
 from dissectors.bth import BTH
+from dissectors.deth import DETH
+from dissectors.ieth import IETH
+from dissectors.immdt import ImmDt
 from dissectors.opcode import Opcode
 from dissectors.packet import Packet
+from dissectors.rdeth import RDETH
+from dissectors.reth import RETH
+from dissectors.table import PacketTable
+from dissectors.xrceth import XRCETH
 from tests.dissectors import matrix
 
-FIELDS = ("frame.number", "infiniband.bth.opcode", "infiniband.bth.psn", "infiniband.bth.destqp",
-          "infiniband.reth.va", "infiniband.reth.dmalen", "infiniband.aeth.syndrome")  # fmt: skip
+TRANSPORT = (BTH, RDETH, DETH, XRCETH, RETH, AtomicETH, AETH, AtomicAckETH, ImmDt, IETH)
+FIELDS = [field for kind in TRANSPORT for field in kind.fields if field.tshark]
+"""All fields of the transport headers that both know."""
 OPCODES = (Opcode.RC_RDMA_WRITE_FIRST, *[Opcode.RC_RDMA_WRITE_MIDDLE] * 6,
            Opcode.RC_RDMA_WRITE_LAST, Opcode.RC_ACKNOWLEDGE)  # fmt: skip
-TSHARK_PART, SCAPY_PART = 100_000, 2_000
+ROCELAB = (sys.executable, "-m", "lab.cli")
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """A figure and what it should be at least, or at most where `most` is set."""
+
+    name: str
+    value: float
+    goal: float
+    unit: str
+    most: bool = False
+
+    def __str__(self) -> str:
+        reached = self.value <= self.goal if self.most else self.value >= self.goal
+        wanted = f"{'<=' if self.most else '>='} {self.goal:g}"
+        return (
+            f"  {self.name:45}{self.value:10.2f} {self.unit:10}{wanted:>10}  "
+            f"{'reached' if reached else 'MISSED'}"
+        )
 
 
 def generate(path: Path, packets: int, payload: int) -> None:
@@ -44,24 +79,53 @@ def generate(path: Path, packets: int, payload: int) -> None:
         file.write(b"".join(records[:rest]))
 
 
-def ours(path: Path) -> None:
+def columns(path: Path) -> PacketTable:
+    """The table, with every column that tshark is asked for."""
     table = captures.open(path).table()
-    for name in ("bth_opcode", "bth_psn", "bth_dest_qp", "reth_va", "reth_dma_len"):
-        table[name].max()
+    for field in FIELDS:
+        table[field.column]
+    return table
 
 
-def tshark(path: Path) -> None:
-    asked = [part for name in FIELDS for part in ("-e", name)]
-    command = ["tshark", "-n", "-r", str(path), "-c", str(TSHARK_PART), "-T", "fields", *asked]
+def checked(path: Path) -> None:
+    """The same and the ICRC of every packet, on one core."""
+    with one_core():
+        columns(path)["icrc_status"]
+
+
+@contextmanager
+def one_core() -> Iterator[None]:
+    every = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(every)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, every)
+
+
+def quiet(*command: str) -> None:
     subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
 
 
-def scapy(path: Path) -> None:
+def tshark_fields(path: Path, part: int) -> None:
+    asked = [text for field in FIELDS for text in ("-e", field.tshark)]
+    quiet("tshark", "-n", "-r", str(path), "-c", str(part), "-T", "fields", *asked)
+
+
+def tshark_hierarchy(path: Path, part: int) -> None:
+    quiet("tshark", "-n", "-r", str(path), "-c", str(part), "-q", "-z", "io,phs")
+
+
+def stats(path: Path) -> None:
+    quiet(*ROCELAB, "decode", "--stats", str(path))
+
+
+def scapy(path: Path, part: int) -> None:
     import scapy.contrib.roce  # noqa: F401
     from scapy.utils import PcapReader
 
     with PcapReader(str(path)) as reader:
-        for _ in range(SCAPY_PART):
+        for _ in range(part):
             reader.read_packet()
 
 
@@ -70,42 +134,89 @@ def cat(path: Path) -> None:
         subprocess.run(["cat"], stdin=file, stdout=subprocess.DEVNULL, check=True)
 
 
-def best(action: Callable[[Path], None], path: Path, runs: int) -> float:
-    """Shortest wall-clock seconds of `runs`."""
+def shortest(turns: int, *actions: Callable[[], object]) -> list[float]:
+    """Shortest wall-clock seconds of each action, over `turns` turns of all of them."""
+    best = [float("inf")] * len(actions)
+    for _ in range(turns):
+        for number, action in enumerate(actions):
+            start = time.perf_counter()
+            action()
+            best[number] = min(best[number], time.perf_counter() - start)
+    return best
 
-    def once() -> float:
-        start = time.perf_counter()
-        action(path)
-        return time.perf_counter() - start
 
-    return min(once() for _ in range(runs))
-
-
-def compare(packets: int, payload: int) -> None:
+def compare(path: Path, name: str, payload: int, asked: argparse.Namespace) -> None:
     """Print the table for one kind of capture."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "bench.pcap"
-        generate(path, packets, payload)
-        size = path.stat().st_size
-        ours(path)  # compiles, or loads what was compiled
-        mine = packets / best(ours, path, 3)
-        print(f"{packets} packets, {size / 1e6:.0f} MB, payload {payload} bytes")
-        print(f"  {'rocelab, ICRC checked':24}{mine:12.0f} packets/s")
-        for name, action, part, runs in (
-            ("cat > /dev/null", cat, packets, 3),
-            ("tshark -T fields", tshark, min(packets, TSHARK_PART), 1),
-            ("scapy", scapy, min(packets, SCAPY_PART), 1),
-        ):
-            theirs = part / best(action, path, runs)
-            print(f"  {name:24}{theirs:12.0f} packets/s  ratio {mine / theirs:8.3f}")
+    packets = asked.packets
+    generate(path, packets, payload)
+    size = path.stat().st_size
+    columns(path)["icrc_status"]  # compiles, or loads what was compiled
+    part, scapy_part = min(packets, asked.part), min(packets, asked.scapy_part)
+    tshark, theirs_scapy, phs = shortest(
+        1,
+        lambda: tshark_fields(path, part),
+        lambda: scapy(path, scapy_part),
+        lambda: tshark_hierarchy(path, part),
+    )
+    plain, icrc, cats, whole = shortest(
+        asked.turns,
+        lambda: columns(path),
+        lambda: checked(path),
+        lambda: cat(path),
+        lambda: stats(path),
+    )
+    print(f"\n{packets} packets of {name}, {size / 1e6:.0f} MB; {len(FIELDS)} fields; best of "
+          f"{asked.turns}; tshark: first {part} packets, scapy: first {scapy_part}")  # fmt: skip
+    for what, count, seconds in (
+        ("rocelab, columns", packets, plain),
+        ("rocelab, columns and ICRC, one core", packets, icrc),
+        ("rocelab decode --stats, whole command", packets, whole),
+        ("cat > /dev/null", packets, cats),
+        ("tshark -T fields", part, tshark),
+        ("tshark -q -z io,phs", part, phs),
+        ("scapy", scapy_part, theirs_scapy),
+    ):
+        rate = count / seconds
+        print(f"  {what:45}{rate:12.0f} packets/s {rate * size / packets / 1e9:8.3f} GB/s")
+    shark, snake = tshark / part, theirs_scapy / scapy_part
+    goals = [
+        Goal("columns / tshark -T fields", shark / (plain / packets), 100, "times"),
+        Goal("columns / scapy", snake / (plain / packets), 1000, "times"),
+        Goal("columns and ICRC / tshark -T fields", shark / (icrc / packets), 30, "times"),
+    ]
+    if payload > 1000:
+        goals += [
+            Goal("time of columns / time of cat", plain / cats, 1.5, "times", most=True),
+            Goal("columns and ICRC, one core", size / icrc / 1e9, 2, "GB/s"),
+            Goal("decode --stats / tshark -q -z io,phs", phs / part / (whole / packets), 20,
+                 "times"),
+        ]  # fmt: skip
+    print(*goals, sep="\n")
+
+
+def starts(path: Path, turns: int) -> None:
+    """Print how soon the commands answer."""
+    generate(path, 20, 1024)
+    decode, usage = shortest(
+        turns, lambda: quiet(*ROCELAB, "decode", str(path)), lambda: quiet(*ROCELAB, "--help")
+    )
+    print(f"\nstart, best of {turns}")
+    print(Goal("rocelab decode, 20 packets", decode, 0.5, "s", most=True))
+    print(Goal("rocelab --help", usage, 0.25, "s", most=True))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--packets", type=int, default=1_000_000)
-    packets = parser.parse_args().packets
-    for payload in (1024, 16):
-        compare(packets, payload)
+    parser.add_argument("--part", type=int, default=200_000, help="packets for tshark")
+    parser.add_argument("--scapy-part", type=int, default=5_000, help="packets for scapy")
+    parser.add_argument("--turns", type=int, default=7)
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "bench.pcap"
+        compare(path, "1.1 KB", 1024, asked)
+        compare(path, "small size", 16, asked)
+        starts(path, asked.turns)
 
 
 if __name__ == "__main__":

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dissectors.decode import decode
+from captures.model import Frame
+from dissectors.check import check
+from dissectors.decode import FEW, decode
+from dissectors.packet import Packet
 from dissectors.rules import HEADERS, Frames
+from dissectors.table import PacketTable
 from dissectors.udp import ROCE_PORT
+from dissectors.walk import PART
 from tests.dissectors import matrix
 from tests.dissectors.samples import FILES, frames
 
@@ -32,8 +39,17 @@ def both(pieces: list[tuple[int, bytes, int]], roce_port: int = ROCE_PORT) -> No
     link_types = [int(kind) for kind in kinds]
     compiled = decode(data, places, link_types, roce_port=roce_port, few=0)
     parsed = decode(data, places, link_types, roce_port=roce_port, few=len(pieces))
+    status = check(
+        data,
+        places.position,
+        covered=compiled.covered,
+        payload_offset=compiled.payload_offset,
+        payload_length=compiled.payload_length,
+        status=compiled.icrc_status,
+    )
+    compiled = compiled._replace(icrc_status=status)
     for name in compiled._fields:
-        if name in ("hard", "store"):
+        if name in ("hard", "store", "covered"):
             continue
         ours, theirs = getattr(compiled, name), getattr(parsed, name)
         wrong = np.flatnonzero((ours != theirs).reshape(len(pieces), -1).any(axis=1))
@@ -79,3 +95,32 @@ def test_mangled_frames(data: st.DataObject) -> None:
 
 def test_the_table_of_headers_fits_its_mask() -> None:
     assert len(HEADERS) <= 64
+
+
+@pytest.mark.parametrize("asked_first", [True, False])
+def test_icrc_is_checked_when_asked_for(asked_first: bool) -> None:
+    found = matrix.by_link_type()[1] * 2
+    packets = [Packet.parse(frame) for _, frame in found]
+    table = PacketTable.from_frames(
+        Frame(number, 0, frame, len(frame), 0, 1, 0) for number, (_, frame) in enumerate(found, 1)
+    )
+    assert len(table) > FEW
+    rows = np.arange(len(table)) % 3 == 0
+    if asked_first:
+        assert table["icrc_status"].tolist() == [packet.icrc_status for packet in packets]
+    some = table.select(rows)
+    assert some["icrc_status"].tolist() == [packet.icrc_status for packet in packets[::3]]
+
+
+def test_threads_decode_as_one_does() -> None:
+    frames_of = [frame for kind, frame in GENERATED if kind == 1] * 110
+    data = np.frombuffer(b"".join(frames_of), np.uint8)
+    lengths = np.array([len(frame) for frame in frames_of], np.uint32)
+    ends = np.cumsum(lengths, dtype=np.int64)
+    places = Frames(ends - lengths, lengths, lengths, np.zeros(len(lengths), np.uint32))
+    alone = decode(data, places, [1], roce_port=ROCE_PORT)
+    with ThreadPoolExecutor(3) as threads:
+        together = decode(data, places, [1], roce_port=ROCE_PORT, spread=threads.map)
+    assert len(lengths) > 2 * PART
+    for one, other in zip(alone, together, strict=True):
+        assert np.array_equal(one, other)
