@@ -58,9 +58,10 @@ class CompletionQueue:
         except IndexError:
             return None
 
-    def pop_row(self) -> tuple[int, ...] | None:
-        """The oldest completion's fields, or None."""
-        return self.pop()
+    def pop_rows(self, most: int) -> list[tuple[int, ...]]:
+        """The fields of the oldest completions, at most so many."""
+        completions = self._completions
+        return [completions.popleft() for _ in range(min(most, len(completions)))]
 
     def forget(self, qpn: int) -> None:
         """Drop the completions of queue pair `qpn` (what a modify to RESET does)."""

@@ -74,10 +74,8 @@ def cache_folder() -> Path:
 
 
 @cache
-def entries() -> tuple[Entry, Entry]:
-    """(drive, simulate) of lab.fast.drive, compiled; the first time after a change
-    takes some seconds.
-    """
+def entries() -> tuple[Entry, ...]:
+    """`ENTRIES` of lab.fast.drive, compiled; the first time after a change takes some seconds."""
     folder, before = cache_folder(), numba.config.CACHE_DIR
     try:
         if not folder.exists():
@@ -88,7 +86,7 @@ def entries() -> tuple[Entry, Entry]:
     except OSError:
         kept = False
     try:
-        return _compile(drive.drive, kept=kept), _compile(drive.simulate, kept=kept)
+        return tuple(_compile(entry, kept=kept) for entry in drive.ENTRIES)
     finally:
         numba.config.CACHE_DIR = before
 

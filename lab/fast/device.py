@@ -21,7 +21,6 @@ from lab.engine.outer import outer_headers
 from lab.engine.qp import QueuePair
 from lab.fast import handover
 from lab.fast.code import entries
-from lab.fast.drive import NOBODY
 from lab.fast.inlet import CONTROL_BYTES
 from lab.fast.layout import MESSAGE, PARCEL, PORT, QP, REGION, REPLY, power_of_two
 from lab.fast.memory import MirroredMemory, Table
@@ -52,7 +51,8 @@ def no_socket(_path: Path) -> tuple[bytes, bytes]:
 
 
 class FastDevice(Device):
-    """As Device; `drive` does in one call what a socket `fd` asks for.
+    """As Device; `drive(port_address, slot, tries)` does in one call what a socket `fd` asks for
+    (lab.fast.drive.drive).
 
     `address` is the device's IP address (4 or 16 bytes); `in_flight` limits the bytes that all
     queue pairs together may have unacknowledged.
@@ -74,22 +74,20 @@ class FastDevice(Device):
         flow_control: bool = False,
     ) -> None:
         self._port = np.zeros(1, PORT)
-        self._port_address = self._port.ctypes.data
+        self.port_address = self._port.ctypes.data
         self._seen = dict.fromkeys(_COUNTERS, 0)
         super().__init__(source_port, log, burst, dcqcn=dcqcn, flow_control=flow_control)
         self._address = address
         self._surroundings = surroundings
         self._qps = np.zeros(SLOTS, QP)
         self._free = list(range(SLOTS - 1, -1, -1))
-        self._high = 0
-        """Slots from here on were never used."""
         self._replies: dict[int, Any] = {}
         self._scratch: dict[int, Any] = {}
         self._rings: list[RingCompletionQueue] = []
         self._fill_port(fd, in_flight)
         self._index = Table(np.dtype([("number", np.int64), ("slot", np.int64)]), self._index_moved)
         self.memory = MirroredMemory(Table(REGION, self._regions_moved))
-        self._drive, self._simulate = entries()
+        self.drive, self._expire, self._simulate = entries()
 
     def _fill_port(self, fd: int, in_flight: int) -> None:
         port = self._port[0]
@@ -179,7 +177,8 @@ class FastDevice(Device):
     def give(self, qp: FastQueuePair, now: int) -> None:
         """Let compiled code have `qp`, which is ready for that."""
         slot = self._free.pop()
-        self._high = max(self._high, slot + 1)
+        port = self._port[0]
+        port["qps_used"] = max(port["qps_used"], slot + 1)
         record = self._qps[slot]
         self._qps[slot] = np.zeros(1, QP)[0]
         record["slot"] = slot
@@ -259,7 +258,7 @@ class FastDevice(Device):
 
     def _simulated(self) -> Iterator[Burst]:
         port = self._port[0]
-        self._simulate(self._port_address, -1, 0)
+        self._simulate(self.port_address, -1, 0)
         self.attend(int(port["now"]))
         used, place = int(port["sink_used"]), 0
         port["sink_used"] = 0
@@ -281,12 +280,8 @@ class FastDevice(Device):
         port["sender_port"], port["segment"] = burst.source_port, burst.segment
         port["traffic_class"] = burst.path.traffic_class
         port["first_number"] = burst.identification
-        self._simulate(self._port_address, len(data), 0)
+        self._simulate(self.port_address, len(data), 0)
         self.attend(now)
-
-    def drive(self, slot: int | None, tries: int) -> int:
-        """Send and receive through the socket (lab.fast.drive.drive); NEWS and MORE as there."""
-        return self._drive(self._port_address, NOBODY if slot is None else slot, tries)
 
     def attend(self, now: int) -> None:
         """Do what compiled code left for the engine."""
@@ -325,19 +320,13 @@ class FastDevice(Device):
         return bool(self._ready)
 
     def next_timer(self) -> int | None:
-        slots = self._qps[: self._high]
-        running = slots["deadline"][(slots["active"] == 1) & (slots["deadline"] > 0)]
-        timers = [super().next_timer(), int(running.min()) if len(running) else None]
+        timers = super().next_timer(), self._expire(self.port_address, 0, 0) or None
         return min((timer for timer in timers if timer is not None), default=None)
 
     def handle_timer(self, now: int) -> None:
-        slots = self._qps[: self._high]
-        deadlines = slots["deadline"]
-        late = (slots["active"] == 1) & (deadlines > 0) & (deadlines <= now)
-        for number in slots["number"][late].tolist():
-            qp = self._queue_pairs.get(number)
-            if isinstance(qp, FastQueuePair):
-                self.recall(qp)
+        self._expire(self.port_address, now, 0)
+        if self._port["recalled_count"][0]:
+            self.attend(now)
         super().handle_timer(now)
 
     @property

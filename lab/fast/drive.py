@@ -10,7 +10,7 @@ from dissectors.memory import word
 from lab.fast.inlet import receive, sort
 from lab.fast.layout import MESSAGE, port_at, qp_at
 from lab.fast.outlet import flush
-from lab.fast.queues import busy
+from lab.fast.queues import busy, recall
 from lab.fast.raw import clock_gettime, sched_yield
 from lab.fast.requester import request
 from lab.fast.responder import respond
@@ -85,6 +85,22 @@ def drive(address: int, slot: int, tries: int) -> int:
     return result | (MORE if bursts >= BURSTS or port.completions else 0) | (GOT if bursts else 0)
 
 
+def expire(address: int, now: int, _: int) -> int:
+    """Recall the queue pairs whose deadline has come by `now`; the earliest deadline of the others,
+    0 where none runs.
+    """
+    port = port_at(address, 0)
+    earliest = 0
+    for slot in range(port.qps_used):
+        qp = qp_at(port.qps, slot)
+        if qp.active and qp.deadline:
+            if qp.deadline <= now:
+                recall(port, qp)
+            elif earliest == 0 or qp.deadline < earliest:
+                earliest = qp.deadline
+    return earliest
+
+
 def simulate(address: int, length: int, _: int) -> int:
     """Without a socket: take the `length` bytes in the inbox, or (below 0) send what is due."""
     port = port_at(address, 0)
@@ -93,3 +109,6 @@ def simulate(address: int, length: int, _: int) -> int:
     else:
         sort(port, length)
     return 0
+
+
+ENTRIES = drive, expire, simulate

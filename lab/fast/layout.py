@@ -23,7 +23,7 @@ PORT = _record(
     "now",  # ns, read at the start of each drive
     "crc_tables",
     # Tables: queue pairs by slot, (number, slot) by hash, regions by hash.
-    "qps", "index", "index_mask", "regions", "region_mask",
+    "qps", "qps_used", "index", "index_mask", "regions", "region_mask",
     # What arrived: the last recvmsg's bytes, their sender and size; and what the engine shall see.
     "inbox", "inbox_size", "message_in", "sender", "sender_port", "traffic_class", "segment",
     "first_number",  # IPv4 identification of the first datagram in the inbox

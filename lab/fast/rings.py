@@ -121,20 +121,21 @@ class RingCompletionQueue(CompletionQueue):
         )
         words[TAIL] += 1
 
-    def pop_row(self) -> tuple[int, ...] | None:
+    def pop_rows(self, most: int) -> list[tuple[int, ...]]:
         words = self.ring.words
-        head = words[HEAD]
-        if head == words[TAIL]:
-            return None
-        row = self.ring.read(head)
-        words[HEAD] = head + 1
-        return row
+        head, tail = words[HEAD], words[TAIL]
+        if head == tail:
+            return []
+        end = min(tail, head + most)
+        rows = [self.ring.read(number) for number in range(head, end)]
+        words[HEAD] = end
+        return rows
 
     def pop(self) -> Completion | None:
-        row = self.pop_row()
-        if row is None:
+        rows = self.pop_rows(1)
+        if not rows:
             return None
-        wr_id, status, opcode, qpn, length, immediate, flags, source, solicited = row
+        wr_id, status, opcode, qpn, length, immediate, flags, source, solicited = rows[0]
         return Completion(
             wr_id,
             WCStatus(status),

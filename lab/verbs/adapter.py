@@ -29,6 +29,8 @@ FIRST_QPN = 17
 LAST_QPN = 0xFFFFFE
 GRACE_NS = 2_000_000
 """The thread leaves the socket to whoever polled a completion queue this recently."""
+TICK_NS = 2_000_000
+"""How often the thread looks at the time while somebody else receives."""
 _NAP_NS = 1_000_000
 """Waits shorter than poll's millisecond are slept in pieces."""
 
@@ -178,10 +180,13 @@ class Adapter:
                     self._keep_time()
                 elif self._progress():
                     continue
-                self._planned = self._due()
-                wait = None if self._planned is None else self._planned - self.now()
-            if idle < GRACE_NS:
-                ready = waiting.poll(1 if wait is None else min(1, max(0, wait // 1_000_000)))
+                now, due = self.now(), self._due()
+                if idle < GRACE_NS:
+                    due = min(due or now + TICK_NS, now + TICK_NS)
+                self._planned = due
+                wait = None if due is None else due - now
+            if idle < GRACE_NS and wait is not None:
+                ready = waiting.poll(max(0, wait // 1_000_000))
             elif wait is None:
                 ready = everything.poll()
             elif wait >= _NAP_NS:

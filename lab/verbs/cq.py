@@ -188,15 +188,13 @@ class CQ(PyverbsCM):
     def poll(self, num_entries: int = 1) -> tuple[int, list[WC]]:
         """(number, completions) of at most `num_entries`; (0, []) where there are none."""
         queue = self._live
-        if not len(queue):
-            self._adapter.poll()
-            if not len(queue):
-                return 0, []
-        wcs: list[WC] = []
         with self._polling:
-            while len(wcs) < num_entries and (row := queue.pop_row()) is not None:
-                wcs.append(work_completion(row))
-        return len(wcs), wcs
+            rows = queue.pop_rows(num_entries)
+        if not rows:
+            self._adapter.poll()
+            with self._polling:
+                rows = queue.pop_rows(num_entries)
+        return len(rows), [work_completion(row) for row in rows]
 
     def req_notify(self, solicited_only: bool = False) -> None:
         """Announce the next completion (or the next solicited or failed one) on the channel."""

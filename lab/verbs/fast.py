@@ -12,9 +12,9 @@ from dissectors import psn
 from lab.engine.events import Log
 from lab.engine.qp import QueuePair
 from lab.fast.device import FastDevice
-from lab.fast.drive import GOT, MORE, NEWS
+from lab.fast.drive import GOT, MORE, NEWS, NOBODY
 from lab.fast.qp import NEXT_PSN, UNACKED, FastQueuePair
-from lab.verbs.adapter import GRACE_NS, Adapter
+from lab.verbs.adapter import GRACE_NS, TICK_NS, Adapter
 from lab.wire.udp import UdpWire
 
 if TYPE_CHECKING:
@@ -24,8 +24,6 @@ TRIES = 40
 """Looks at the socket by a caller who polls, before he hears that nothing came."""
 HELD = 32
 """Requests that may wait for a poll while others of the queue pair are on their way."""
-TICK_NS = 1_000_000
-"""How soon the thread looks after requests that were sent while it had nothing to wait for."""
 IN_FLIGHT_SHARE = 4
 """The part of a receive buffer that requests may fill: the kernel counts more than their bytes."""
 
@@ -71,9 +69,10 @@ class FastAdapter(Adapter):
         if words is None:
             self.flush()
             return
-        if words[NEXT_PSN] != words[UNACKED] and self._held in {None, qp}:
+        held = self._held
+        if words[NEXT_PSN] != words[UNACKED] and (held is None or held is qp):
             self._held_count += 1
-            if self._held_count < HELD and self.now() - self._polled_at < GRACE_NS:
+            if self._held_count < HELD and time.monotonic_ns() - self._polled_at < GRACE_NS:
                 self._held = qp
                 return
         self._drive(qp, 0)
@@ -91,12 +90,17 @@ class FastAdapter(Adapter):
         return held if under_way < HELD else None
 
     def _drive(self, qp: FastQueuePair | None, tries: int) -> int:
-        if qp is not None and self._held in {None, qp}:
-            self._held, self._held_count = None, 0
-        result = self.device.drive(None if qp is None else qp.slot, tries)
+        slot = NOBODY
+        if qp is not None:
+            if self._held is None or self._held is qp:
+                self._held, self._held_count = None, 0
+            if qp.slot is not None:
+                slot = qp.slot
+        device = self.device
+        result = device.drive(device.port_address, slot, tries)
         if result & NEWS:
-            self.device.attend(self.now())
-            if self.device.has_ready:
+            device.attend(self.now())
+            if device.has_ready:
                 self.flush()
         return result
 
