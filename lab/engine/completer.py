@@ -28,6 +28,11 @@ NAK_STATUS = {
     aeth.NAK_INVALID_RD_REQUEST: WCStatus.REM_INV_REQ_ERR,
 }
 
+NAK_COUNTERS = {
+    aeth.NAK_INVALID_REQUEST: "req_remote_invalid_request",
+    aeth.NAK_REMOTE_ACCESS_ERROR: "req_remote_access_errors",
+}
+
 WITH_AETH = frozenset(opcode for opcode in Opcode if AETH in opcode.headers)
 
 FOR_EVER = 7
@@ -157,6 +162,8 @@ class Completer:
             qp.device.counters["rcvd_seq_err"] += 1
             self._go_back("NAK: PSN sequence error", now)
         elif syndrome in NAK_STATUS:
+            if syndrome in NAK_COUNTERS:
+                qp.device.counters[NAK_COUNTERS[syndrome]] += 1
             qp.fail_send(NAK_STATUS[syndrome], f"NAK 0x{syndrome:02x}", now)
 
     def _due(self, run: Run, now: int) -> tuple[Request, Run] | None:

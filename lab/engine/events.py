@@ -23,6 +23,15 @@ COUNTERS = (
     "link_downed",
     "rdma_sends",
     "rdma_recvs",
+    # Errors by the names that mlx5 has for them, where it has any.
+    "resp_remote_access_errors",
+    "resp_invalid_requests",
+    "resp_operational_errors",
+    "req_remote_access_errors",
+    "req_remote_invalid_request",
+    # Of the port (struct ibv_port_attr).
+    "bad_pkey_cntr",
+    "qkey_viol_cntr",
     # Congestion, by the names that mlx5 has for it; rxe has none.
     "np_ecn_marked_roce_packets",
     "np_cnp_sent",

@@ -83,6 +83,13 @@ RECEIVING = {QPState.RTR, QPState.RTS, QPState.SQD, QPState.SQE}
 SENDING = {QPState.RTS, QPState.SQD}
 
 
+def same_partition(a: int, b: int) -> bool:
+    """Whether ends with these P_Keys may talk: one partition, not 0, and one of them a full member
+    of it (top bit; IBTA vol. 1, 10.9.3).
+    """
+    return (a ^ b) & 0x7FFF == 0 and bool(a & 0x7FFF) and bool((a | b) & 0x8000)
+
+
 @dataclass(frozen=True, slots=True)
 class Capacity:
     """How much work a queue pair holds."""
@@ -215,7 +222,7 @@ class QueuePair:
     def receive(self, run: Run, now: int) -> None:
         """Take what arrived for this queue pair, if it is from its peer and it is in a state to."""
         if not self._admits(run):
-            self.device.counters["rcvd_not_for_qp"] += run.packet_count
+            self._refuse(run)
             return
         self.notifier.notice(run, now)
         if run.first.is_request:
@@ -230,7 +237,7 @@ class QueuePair:
     def receive_cnp(self, run: Run, now: int) -> None:
         """The peer's answer to packets marked as congested."""
         if not self._admits(run):
-            self.device.counters["rcvd_not_for_qp"] += run.packet_count
+            self._refuse(run)
         elif self.limiter is None:
             self.device.counters["rp_cnp_ignored"] += run.packet_count
         else:
@@ -246,8 +253,13 @@ class QueuePair:
             self.state in RECEIVING
             and run.first.transport in {self.kind.name, "CNP"}
             and from_peer
-            and (run.bth.p_key ^ own.p_key) & 0x7FFF == 0
+            and same_partition(run.bth.p_key, own.p_key)
         )
+
+    def _refuse(self, run: Run) -> None:
+        partition = same_partition(run.bth.p_key, self.attributes.p_key)
+        name = "rcvd_not_for_qp" if partition else "bad_pkey_cntr"
+        self.device.counters[name] += run.packet_count
 
     def trains(self, now: int) -> Iterator[Train]:
         """What may be sent now: CNPs, then replies before requests."""

@@ -18,7 +18,7 @@ from dissectors.ieth import IETH
 from dissectors.immdt import ImmDt
 from dissectors.opcode import Opcode
 from dissectors.reth import RETH
-from lab.engine.credits import Credits
+from lab.engine.credits import TAKES_RECEIVE, Credits
 from lab.engine.memory import ProtectionError
 from lab.engine.segment import SHAPES, Shape, Train
 from lab.engine.states import QPState, QPType
@@ -242,7 +242,7 @@ class Requester:
             head=head,
             tail=rest[0] if rest else b"",
             ack_req=asks and qp.kind is QPType.RC,
-            solicited=ends and bool(work.flags & SendFlag.SOLICITED),
+            solicited=ends and work.opcode in TAKES_RECEIVE and SendFlag.SOLICITED in work.flags,
         )
 
     def rewind(self, sq_psn: int) -> None:
@@ -270,7 +270,7 @@ class Requester:
     def give_up_if_broken(self, now: int) -> None:
         """A request whose own memory is not to be had fails once those before it are done."""
         if self._broken and self.queue and self.queue[0] is self._broken[0]:
-            _, reason = self._broken
+            (_, reason), self._broken = self._broken, None
             self._qp.fail_send(WCStatus.LOC_PROT_ERR, reason, now)
 
 

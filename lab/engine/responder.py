@@ -26,6 +26,13 @@ if TYPE_CHECKING:
     from lab.engine.qp import QueuePair
 
 
+NAK_COUNTERS = {
+    aeth.NAK_INVALID_REQUEST: "resp_invalid_requests",
+    aeth.NAK_REMOTE_ACCESS_ERROR: "resp_remote_access_errors",
+    aeth.NAK_REMOTE_OPERATIONAL_ERROR: "resp_operational_errors",
+}
+
+
 class Responder:
     """What a queue pair expects next, the message it is in, and the replies it owes."""
 
@@ -145,6 +152,8 @@ class Responder:
             self._nak_sent = True
             qp.device.counters["send_rnr_err"] += 1
             syndrome |= qp.attributes.min_rnr_timer
+        if syndrome in NAK_COUNTERS:
+            qp.device.counters[NAK_COUNTERS[syndrome]] += 1
         self.replies.add(Reply(sq_psn, self.msn, syndrome))
         qp.log(now, "nak", why=verdict.reason, sq_psn=sq_psn, syndrome=syndrome)
         if verdict.recoverable:
@@ -209,7 +218,10 @@ class Responder:
         """
         qp = self.qp
         length = 40 + run.length
-        if run.header(DETH).q_key != qp.attributes.qkey or not qp.receives:
+        if run.header(DETH).q_key != qp.attributes.qkey:
+            qp.device.counters["qkey_viol_cntr"] += 1
+            return
+        if not qp.receives:
             qp.device.counters["rcvd_not_for_qp"] += 1
             return
         work = qp.receives.take()

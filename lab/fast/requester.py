@@ -143,7 +143,7 @@ def _carry(port: Any, qp: Any, row: Any, budget: int) -> Any:
         )
         if asks:
             qp.unasked = 0
-        solicited = 1 if ends and row.flags & _SOLICITED else 0
+        solicited = 1 if ends and row.opcode != _WRITE and row.flags & _SOLICITED else 0
         opcode = REQUESTS[row.opcode, place]
         put_bth(packet, opcode, pad, solicited, qp, 1 if asks else 0, qp.next_psn)
         if write and starts:

@@ -321,7 +321,8 @@ def test_cnps_of_strangers_are_counted_and_ignored(source: bytes | None) -> None
     train = Train(path, 17, 0, (Opcode.CNP,), bytes(16), MTU, p_key=0xFFFF if source else 0x1234)
     for burst in encode(train, 4791, 1):
         pair.a.device.receive(burst, 0)
-    assert pair.a.device.counters["rcvd_not_for_qp"] == 1
+    counter = "rcvd_not_for_qp" if source else "bad_pkey_cntr"
+    assert pair.a.device.counters[counter] == 1
     assert pair.a.qp.limiter is not None
     assert pair.a.qp.limiter.rate == 10 * G
 

@@ -197,6 +197,122 @@ def test_response_of_the_wrong_length_or_kind(pair: Pair, opcode: Opcode, payloa
     assert not any(pair.a.memory)
 
 
+ANSWERS = {
+    "an ACK": (Opcode.RC_ACKNOWLEDGE, [AETH(syndrome=ACK)], b""),
+    "an RNR NAK": (Opcode.RC_ACKNOWLEDGE, [AETH(syndrome=0x2C)], b""),
+    "a NAK": (Opcode.RC_ACKNOWLEDGE, [AETH(syndrome=SEQUENCE)], b""),
+    "a READ response": (Opcode.RC_RDMA_READ_RESPONSE_ONLY, [AETH(syndrome=ACK)], b"late"),
+}
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_whatever_comes_past_a_missing_response_is_an_implied_nak(pair: Pair, name: str) -> None:
+    """IBTA 9.7.5.1.3: all is asked for again, from the READ on, and nothing completes before it."""
+    opcode, headers, payload = ANSWERS[name]
+    read(pair, 4, wr_id=1)
+    read(pair, 4, wr_id=2)
+    write(pair, 4, wr_id=3)
+    drop(pair, pair.a)
+    past = 101 if payload else 102
+    answer(pair, opcode, past, headers, payload)
+    assert not pair.a.completions()
+    assert [run.first_psn for run in runs(drop(pair, pair.a))] == [100, 101, 102]
+    assert not any(pair.a.memory)
+
+
+def test_sixteen_reads_may_be_outstanding() -> None:
+    pair = make_pair(path_mtu=MTU, sq_psns=(100, 200), max_rd_atomic=16)
+    for _ in range(20):
+        read(pair, 3 * MTU)
+    asked = runs(drop(pair, pair.a))
+    assert [run.first_psn for run in asked] == list(range(100, 148, 3))
+
+
+def test_a_timeout_in_the_middle_of_a_read_goes_on_from_there(pair: Pair) -> None:
+    pair.b.memory[:1000] = bytes(range(250)) * 4
+    read(pair, 1000)
+    transfer(pair, pair.a)
+    for burst in drop(pair, pair.b)[:2]:
+        pair.a.device.receive(burst, 0)
+    pair.now = TIMEOUT_NS
+    pair.a.device.handle_timer(pair.now)
+    (asked,) = runs(transfer(pair, pair.a))
+    header = asked.header(RETH)
+    assert (asked.first_psn, header.va - pair.b.base, header.dma_len) == (102, 512, 488)
+    roundtrip_until_done(pair)
+    assert pair.a.memory[:1000] == pair.b.memory[:1000]
+
+
+@pytest.mark.parametrize(
+    ("code", "nanoseconds"), [(1, 8_192), (8, 1_048_576), (14, 67_108_864), (31, 4096 << 31)]
+)
+def test_timeout_codes(code: int, nanoseconds: int) -> None:
+    """IBTA 9.7.6.1.3: 4.096 us times 2 to the code."""
+    pair = make_pair(timeout=code)
+    write(pair, 4)
+    drop(pair, pair.a)
+    assert pair.a.device.next_timer() == nanoseconds
+
+
+@pytest.mark.parametrize(
+    ("code", "milliseconds"), [(0, 655.36), (1, 0.01), (12, 0.64), (14, 1.28), (31, 491.52)]
+)
+def test_rnr_timer_codes(pair: Pair, code: int, milliseconds: float) -> None:
+    """IBTA table 48. Nothing is sent before it has run, and then from the refused PSN on."""
+    write(pair, 4)
+    write(pair, 4)
+    drop(pair, pair.a)
+    acknowledge(pair, 101, 0x20 | code)
+    assert not drop(pair, pair.a)
+    timer = pair.a.device.next_timer()
+    assert timer == int(milliseconds * 1_000_000)
+    pair.now = timer
+    pair.a.device.handle_timer(pair.now)
+    assert [run.first_psn for run in runs(drop(pair, pair.a))] == [101]
+    assert len(pair.a.completions()) == 1
+
+
+def test_seven_rnr_retries_never_run_out() -> None:
+    """IBTA 9.7.5.2.8: 7 is for ever."""
+    pair = make_pair(sq_psns=(100, 200), rnr_retry=7)
+    write(pair, 4)
+    for _ in range(50):
+        drop(pair, pair.a)
+        acknowledge(pair, 100, 0x21)
+        pair.now += 10_000
+        pair.a.device.handle_timer(pair.now)
+    assert pair.a.qp.state is QPState.RTS
+
+
+def test_rnr_retries_run_out_and_all_is_flushed() -> None:
+    pair = make_pair(sq_psns=(100, 200), rnr_retry=2)
+    pair.a.receive(10, wr_id=9)
+    for number in range(3):
+        write(pair, 4, wr_id=number)
+    for _ in range(3):
+        assert pair.a.qp.state is QPState.RTS
+        drop(pair, pair.a)
+        acknowledge(pair, 101, 0x21)
+        pair.now += 10_000
+        pair.a.device.handle_timer(pair.now)
+    assert pair.a.qp.state is QPState.ERR
+    assert [(c.wr_id, c.status) for c in pair.a.completions()] == [
+        (0, WCStatus.SUCCESS),
+        (1, WCStatus.RNR_RETRY_EXC_ERR),
+        (2, WCStatus.WR_FLUSH_ERR),
+        (9, WCStatus.WR_FLUSH_ERR),
+    ]
+    assert not drop(pair, pair.a)
+    assert pair.a.device.next_timer() is None
+
+
+def test_refusals_are_counted(pair: Pair) -> None:
+    write(pair, 4)
+    drop(pair, pair.a)
+    acknowledge(pair, 100, 0x62)
+    assert pair.a.device.counters["req_remote_access_errors"] == 1
+
+
 def test_reads_outstanding_are_limited(pair: Pair) -> None:
     for _ in range(3):
         read(pair, 4)
@@ -213,6 +329,29 @@ def test_fence_waits_for_reads(pair: Pair) -> None:
     assert len(transfer(pair, pair.a)) == 2
     transfer(pair, pair.b)
     assert len(transfer(pair, pair.a)) == 2
+
+
+def test_fence_waits_for_atomics(pair: Pair) -> None:
+    """IBTA 9.7.3 (10.8.3.3): for READs and atomics before it, not for WRITEs."""
+    write(pair, 4)
+    pair.a.post(WROpcode.ATOMIC_FETCH_AND_ADD, pair.b, 8)
+    write(pair, 4, flags=SendFlag.FENCE, wr_id=7)
+    sent = transfer(pair, pair.a)
+    assert [run.first for run in runs(sent)] == [Opcode.RC_RDMA_WRITE_ONLY, Opcode.RC_FETCH_ADD]
+    transfer(pair, pair.b)
+    assert len(transfer(pair, pair.a)) == 1
+
+
+def test_solicited_is_said_in_the_last_packet_of_what_takes_a_receive(pair: Pair) -> None:
+    """IBTA 9.2.3: SE is for SEND and WRITE with immediate, in LAST or ONLY."""
+    pair.b.receive(1000)
+    pair.a.post(WROpcode.SEND, pair.b, 3 * MTU, flags=SendFlag.SIGNALED | SendFlag.SOLICITED)
+    sent = runs(transfer(pair, pair.a))
+    assert [run.solicited for run in sent] == [False, False, True]
+    assert pair.b.completions()[0].solicited
+    write(pair, 4, flags=SendFlag.SOLICITED)
+    (plain,) = runs(drop(pair, pair.a))
+    assert not plain.solicited
 
 
 def test_own_memory_that_is_not_to_be_had(pair: Pair) -> None:

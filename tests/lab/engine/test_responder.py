@@ -236,6 +236,42 @@ def test_write_with_immediate_needs_its_receive_only_at_the_end(pair: Pair) -> N
     assert pair.b.completions()[0].immediate == 5
 
 
+def test_one_ack_for_all_that_came_at_once(pair: Pair) -> None:
+    """IBTA 9.7.5.1.2: an ACK covers what came before it; two that wait become one."""
+    for psn in (100, 101, 102):
+        give(pair, psn)
+    (ack,) = answers(pair.b.device.transmit(0))
+    assert (ack.first_psn, ack.header(AETH).msn) == (102, 3)
+
+
+def give(pair: Pair, psn: int) -> None:
+    """A WRITE that asks for an ACK, whose answer is not looked at yet."""
+    path = pair.a.qp.attributes.path
+    assert path is not None
+    train = Train(path, 17, psn, (WRITE,), b"xxxx", MTU, reth(pair, 4).pack(), ack_req=True)
+    for burst in encode(train, 4791, 1):
+        pair.b.device.receive(burst, 0)
+
+
+def test_msn_counts_messages_not_packets(pair: Pair) -> None:
+    """IBTA 9.7.7.1: it goes up at a message's end; an ACK within one has that of the last whole."""
+    (first,) = request(pair, FIRST, 100, [reth(pair, 2 * MTU)], b"x" * MTU)
+    (last,) = request(pair, LAST, 101, [], b"x" * MTU)
+    assert (first.header(AETH).msn, last.header(AETH).msn) == (0, 1)
+
+
+@pytest.mark.parametrize("opcode", [WRITE, READ])
+def test_no_bytes_need_no_key(pair: Pair, opcode: Opcode) -> None:
+    """IBTA 9.7.4.1.5: with a DMA length of 0 neither r_key nor address is checked."""
+    (answer,) = request(pair, opcode, 100, [RETH(va=1 << 40, r_key=1, dma_len=0)])
+    assert answer.header(AETH).syndrome == ACK
+
+
+def test_refusals_are_counted(pair: Pair) -> None:
+    request(pair, WRITE, 100, [reth(pair, 4, key=1)], b"xxxx")
+    assert pair.b.device.counters["resp_remote_access_errors"] == 1
+
+
 def test_duplicate_write_is_acknowledged_and_not_done_again(pair: Pair) -> None:
     request(pair, WRITE, 100, [reth(pair, 4)], b"aaaa")
     request(pair, WRITE, 101, [reth(pair, 4)], b"bbbb")
@@ -296,9 +332,16 @@ def test_region_that_goes_in_the_middle_of_a_write(pair: Pair) -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("source", bytes([10, 77, 0, 9])), ("p_key", 0x7FFE), ("dest_qp", 18)]
+    ("field", "value", "counter"),
+    [
+        ("source", bytes([10, 77, 0, 9]), "rcvd_not_for_qp"),
+        ("p_key", 0x7FFE, "bad_pkey_cntr"),
+        ("dest_qp", 18, "rcvd_unknown_qp"),
+    ],
 )
-def test_strangers_are_counted_and_ignored(pair: Pair, field: str, value: object) -> None:
+def test_strangers_are_counted_and_ignored(
+    pair: Pair, field: str, value: object, counter: str
+) -> None:
     path = pair.a.qp.attributes.path
     assert path is not None
     fields = {"source": path.source, "p_key": 0xFFFF, "dest_qp": 17} | {field: value}
@@ -310,9 +353,33 @@ def test_strangers_are_counted_and_ignored(pair: Pair, field: str, value: object
     for burst in encode(train, 4791, 1):
         pair.b.device.receive(burst, 0)
     assert not list(pair.b.device.transmit(0))
-    counters = pair.b.device.counters
-    assert counters["rcvd_not_for_qp"] + counters["rcvd_unknown_qp"] == 1
+    assert pair.b.device.counters[counter] == 1
     assert not any(pair.b.memory)
+
+
+@pytest.mark.parametrize(
+    ("own", "theirs", "same"),
+    [
+        (0xFFFF, 0xFFFF, True),
+        (0xFFFF, 0x7FFF, True),
+        (0x7FFF, 0xFFFF, True),
+        (0x7FFF, 0x7FFF, False),
+        (0x8001, 0xFFFF, False),
+        (0x8001, 0x0001, True),
+        (0x8000, 0x8000, False),
+        (0x0000, 0x0000, False),
+    ],
+)
+def test_partitions(pair: Pair, own: int, theirs: int, same: bool) -> None:
+    """IBTA 10.9.3: the same 15 bits, not 0, and not two limited members."""
+    pair.b.qp.attributes.p_key = own
+    path = pair.a.qp.attributes.path
+    assert path is not None
+    train = Train(path, 17, 100, (WRITE,), b"xxxx", MTU, reth(pair, 4).pack(), p_key=theirs)
+    for burst in encode(train, 4791, 1):
+        pair.b.device.receive(burst, 0)
+    assert any(pair.b.memory) == same
+    assert pair.b.device.counters["bad_pkey_cntr"] == (not same)
 
 
 @pytest.mark.parametrize("state", [QPState.RESET, QPState.INIT, QPState.ERR])
