@@ -1,8 +1,10 @@
 """How hard a starting PSN is to guess: min-entropy estimates, and what they mean in seconds.
 
 The estimates are those of NIST SP 800-90B: most common value (6.3.1) of whole PSNs and of single
-bits, and collision (6.3.2) of the bits in a row. Each is a lower bound at 99 % confidence: with n
-draws no estimate can exceed about log2(n) bits for whole PSNs, however good the source.
+bits, and collision (6.3.2) of the bits in a row. Each is a lower bound at 99 % confidence of what
+its own model sees, so a source has at most the least of them (as the standard has it), and less
+where none of the models fits: a counter looks well to all three. With n draws no estimate can
+exceed about log2(n) bits for whole PSNs, however good the source.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ PACKETS_PER_SECOND = 1_570_000
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """Min-entropy of one PSN in bits: at least this, at 99 % confidence; None: too few draws."""
+    """Min-entropy of a PSN in bits as one model sees it, with 99 % confidence; None: too few."""
 
     name: str
     bits: float | None
@@ -69,7 +71,7 @@ def estimates(draws: Sequence[Draw]) -> list[Estimate]:
     """All estimates for one PSN."""
     values = psns(draws)
     if len(values) < 2:
-        return [Estimate("most common value", None, "needs two draws")]
+        return [Estimate("most common value", None, "needs 2 draws")]
     bits = bits_of(values)
     whole = most_common_value(values)
     each = sum(most_common_value(column) for column in bits.T)
@@ -93,9 +95,10 @@ def guessing(bits: float) -> str:
     """What `bits` of min-entropy mean to somebody who sends blind guesses."""
     guesses = (2.0**bits + 1) / 2
     sweep = 2.0**bits / PACKETS_PER_SECOND
+    if guesses < 1.5:
+        return "the first guess is right"
     seconds = f"{sweep:.1f} s" if sweep >= 0.1 else f"{sweep * 1000:.3g} ms"
-    count = f"{guesses:,.0f}" if guesses >= 2 else "1"
     return (
-        f"{count} guess{'es' if count != '1' else ''} on average, all of them in {seconds} at "
-        f"{PACKETS_PER_SECOND / 1e6:.2f} million packets/s"
+        f"{guesses:,.0f} guesses on average for a sender who sees nothing, all of them in "
+        f"{seconds} at {PACKETS_PER_SECOND / 1e6:.2f} million packets/s (one network card)"
     )

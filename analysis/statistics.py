@@ -142,10 +142,11 @@ def _with(
 ) -> Tested:
     needs = 10
     known = [(draw.psn, found) for draw in draws if (found := value(draw)) is not None]
-    if len({found for _, found in known}) < needs:
-        return _too_few(name, len(known), needs, f"different values of {what}")
+    distinct = sorted({found for _, found in known})
+    if len(distinct) < needs:
+        return _too_few(name, len(distinct), needs, f"different values of {what}")
     # Ranks: addresses of 128 bits are more than a float holds.
-    order = {found: rank for rank, found in enumerate(sorted({found for _, found in known}))}
+    order = {found: rank for rank, found in enumerate(distinct)}
     one = np.array([psn for psn, _ in known])
     other = np.array([order[found] for _, found in known])
     return _correlation(name, one, other, (len(known), needs), what)

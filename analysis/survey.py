@@ -44,16 +44,30 @@ class Survey:
         return Verdict.PASS if len(self.draws) >= ENOUGH else Verdict.INCONCLUSIVE
 
     @property
-    def bits_left(self) -> float:
-        """Bits that a guesser has to guess: 24, or what the best explanation leaves."""
+    def bits_left(self) -> float | None:
+        """Bits that a guesser has to guess: what the best explanation leaves, or all 24.
+
+        None where the PSNs are not uniform and nothing says what they are.
+        """
+        if self.rejected and not self.matches:
+            return None
         return min((match.entropy for match in self.matches), default=float(BITS))
+
+    @property
+    def shown_bits(self) -> float | None:
+        """Min-entropy that the draws themselves bear out: the least of the estimates."""
+        known = [one.bits for one in self.entropy if one.bits is not None]
+        return min(known, default=None)
 
     @property
     def headline(self) -> str:
         """The result in a sentence."""
         n = len(self.draws)
         if self.matches:
-            return f"these starting PSNs can be told beforehand: {self.matches[0].says}"
+            first = self.matches[0]
+            left = f"leave {first.entropy:.0f} of {BITS} bits to guess"
+            weak = left if first.entropy >= 1 else "can be told beforehand"
+            return f"these starting PSNs {weak}: {first.says}"
         if self.rejected:
             return f"these starting PSNs are not random: {self.rejected[0].says}"
         if self.verdict is Verdict.PASS:
@@ -63,7 +77,16 @@ class Survey:
     @property
     def meaning(self) -> str:
         """What it takes to guess one."""
-        return f"With {self.bits_left:.1f} bits to guess: {guessing(self.bits_left)}. {LESSON}."
+        left = self.bits_left
+        if left is None:
+            says = (
+                f"Fewer than {BITS} bits are left to guess, and even all of them: {guessing(BITS)}"
+            )
+        elif self.matches:
+            says = f"With {left:.1f} bits to guess: {guessing(left)}"
+        else:
+            says = f"If they are uniform, {left:.0f} bits to guess: {guessing(left)}"
+        return f"{says}. {LESSON}."
 
 
 def survey(draws: Sequence[Draw]) -> Survey:
@@ -131,6 +154,7 @@ def document(survey: Survey) -> dict[str, Any]:
             for match in survey.matches
         ],
         "bits_left": survey.bits_left,
+        "bits_shown": survey.shown_bits,
         "meaning": survey.meaning,
         "draws": [
             {

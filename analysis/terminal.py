@@ -218,9 +218,8 @@ def show_survey(survey: Survey, console: Console | None = None) -> None:
     for match in survey.matches:
         console.print()
         console.print(Text(f"{match.name}: {printable(match.says)}", "bold"))
-        console.print(
-            f"  explains {match.explained} of {match.of}; by chance {match.false_positive:.1g}"
-        )
+        chance = f"{match.false_positive:.1g}" if match.false_positive else "less than 1e-300"
+        console.print(f"  explains {match.explained} of {match.of}; by chance {chance}")
         for prediction in match.predictions:
             seen = "not seen yet" if prediction.seen is None else f"seen {prediction.seen:#08x}"
             sign = " = as predicted" if prediction.true else ""
@@ -239,4 +238,8 @@ def show_survey(survey: Survey, console: Console | None = None) -> None:
         console.print(Text(f"  too few draws for (needed): {', '.join(untold)}", "dim"))
     for one in survey.entropy:
         bits = "-" if one.bits is None else f"{one.bits:.1f} bits"
-        console.print(f"  min-entropy at least {bits:>9}  {one.name}: {one.says}")
+        console.print(f"  min-entropy {bits:>9}  {one.name}: {one.says}")
+    if survey.shown_bits is not None:
+        console.print(
+            f"  the least of them, {survey.shown_bits:.1f} bits, is what these draws prove"
+        )

@@ -11,6 +11,7 @@ name in `FINGERPRINTS`.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
@@ -30,15 +31,26 @@ FINGERPRINTS = (
 )
 SIGNIFICANT = 0.001
 """A match that chance gives more often than this says nothing."""
+NEARLY = 0.9
+"""Share of the draws that one source must explain to be all there is to say."""
 
 
 def find(draws: Sequence[Draw]) -> list[Match]:
-    """All matches that chance does not explain; first those that leave least to guess."""
+    """All matches that chance does not explain; first those that leave least to guess.
+
+    What explains all draws alone leaves nothing to say for weaker marks: a counter's high bits do
+    not change, and a clock runs beside it.
+    """
     found = [match for name in FINGERPRINTS for match in _module(name).find(draws)]
-    return sorted(
+    ranked = sorted(
         (match for match in found if match.false_positive < SIGNIFICANT),
         key=lambda match: (match.entropy, match.false_positive),
     )
+    explained: Counter[str] = Counter()
+    for match in ranked:
+        explained[match.name] += match.explained
+    whole = [match.name for match in ranked if explained[match.name] >= NEARLY * len(draws)]
+    return [match for match in ranked if not whole or match.name == whole[0]]
 
 
 def manual(name: str) -> str:

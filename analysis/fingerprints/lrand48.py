@@ -4,12 +4,20 @@ perftest and the pingpongs call srand48(getpid() * time(NULL)) once and take lra
 for each queue pair in turn. Only 25 bits of that seed reach the PSNs: one PSN leaves two candidates
 for the next one drawn in that process, two PSNs leave none.
 
-Three things are looked for. *Several PSNs of one process*: all 2^25 seeds are tried (chance: 2^(25
-- 24 n)). *One PSN of a process*: the two seeds that give it, as pid times second, with the
-capture's own clock; chance: as many pairs of pids and seconds as were tried, over 2^25 (a low pid
-shortly before the exchange is unlikely by chance). *A stream that began long ago* (Ceph draws from
-one generator for all connections): the 17 hidden bits of the state under three PSNs of one host,
-with other draws in between.
+Three things are looked for.
+
+*Several PSNs of one process*, drawn in a row: all 2^25 seeds (chance: 65 places in the process
+times 2^(25 - 24 n)).
+
+*One PSN of each process*: the two seeds that give it, as pid times second, with the capture's own
+clock; chance: as many pairs of pids and seconds as were tried, over 2^25 (a low pid shortly before
+the exchange is unlikely by chance), all processes together by Fisher's method.
+
+*A stream of one host* (Ceph draws from one generator for all connections): the 17 hidden bits of
+the state under two PSNs of a host, others may have been drawn in between and the order may be
+mixed up, then all its other PSNs looked up in that stream. Chance: 2^17 states times 256 places
+over 2^24 for each pair tried, times 128 n over 2^24 for each further PSN that is found. The seed is
+looked for at the stream's beginning.
 """
 
 from __future__ import annotations
@@ -17,6 +25,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from itertools import pairwise
 
 import numpy as np
 from scipy.stats import chi2
@@ -24,12 +33,15 @@ from scipy.stats import chi2
 from analysis.draws import Draw, psns
 from analysis.fingerprints.match import BITS, Match, Prediction, by_drawer, by_process, chance
 from analysis.fingerprints.streams import (
+    HIDDEN_BITS,
     SEED_BITS,
     advance,
+    born,
     first_seeds,
     lrand48_seeds,
-    lrand48_states,
+    lrand48_stream,
     psn_of,
+    retreat,
     seeded,
 )
 from analysis.pairing import Ints
@@ -37,22 +49,29 @@ from analysis.pairing import Ints
 SEEDS = 1 << SEED_BITS
 WINDOWS = (3, 60, 3600)
 """Seconds before the exchange in which the process may have begun, each tried."""
-FURTHEST = 32
-"""Draws that may lie between two PSNs of a stream."""
-STREAMS = 8
-SKIPPED = 8
+REACH = 128
+"""Draws that a stream may have between two PSNs that are known, and before the first."""
+ANCHORS, NEIGHBOURS = 8, 3
+"""PSNs of a host that a stream is looked for under, each with so many that come after it."""
+STREAMS = 4
+"""Streams looked for under one host."""
+SKIPPED = 64
 """Draws that a process may have made before the first PSN."""
 PROCESSES = 200
+HOSTS = 50
+"""Processes and hosts looked at."""
 CONVINCING = 0.05
+SHOWN = 5
 
 
 def find(draws: Sequence[Draw]) -> Iterator[Match]:
     """Matches of all three kinds."""
     processes = by_process(draws)
     several = [process for process in processes if len(process) > 1]
-    yield from _seeds(several, len(draws))
+    known = list(_seeds(several, len(draws)))
+    yield from known
     yield from _pids([process for process in processes if len(process) == 1], len(draws))
-    if not several:
+    if not known:
         yield from _streams(draws)
 
 
@@ -67,9 +86,7 @@ def stream(state: int, count: int) -> list[int]:
 
 def _seeds(processes: Sequence[Sequence[Draw]], of: int) -> Iterator[Match]:
     for process in processes[:PROCESSES]:
-        known = psns(process[:2])
-        seeds = [(s, 0) for s in first_seeds(int(known[0])) if stream(seeded(s), 2)[1] == known[1]]
-        for seed, before in seeds or lrand48_seeds(known, SKIPPED):
+        for seed, before in lrand48_seeds(psns(process[:2]), SKIPPED):
             foretold = stream(seeded(seed), before + len(process) + 1)[before:]
             fits = sum(draw.psn == psn for draw, psn in zip(process, foretold, strict=False))
             if fits == len(process) or fits > 2:
@@ -85,17 +102,21 @@ def _seeded(
     later = zip(foretold[2:], process[2:], strict=False)
     return Match(
         "lrand48",
-        f"{fits} of {len(process)} starting PSNs of one process ({process[0].drawer}) are "
+        f"{fits} of {len(process)} starting PSNs of one process{_of(process[0])} are "
         f"lrand48() & 0xffffff after {how}; the first two give the seed, the others follow",
         fits,
         of,
-        min(1.0, (SKIPPED + 2) * chance(BITS * fits - SEED_BITS)),
+        min(1.0, (SKIPPED + 1) * chance(BITS * fits - SEED_BITS)),
         1.0,
         (
             *(Prediction(psn, draw.psn, draw.frame) for psn, draw in later),
             Prediction(foretold[-1], None),
         ),
     )
+
+
+def _of(draw: Draw) -> str:
+    return f" ({draw.drawer})" if draw.drawer else ""
 
 
 def _born(seed: int, draw: Draw) -> str:
@@ -167,39 +188,74 @@ def _pids(processes: Sequence[Sequence[Draw]], of: int) -> Iterator[Match]:
 
 
 def _streams(draws: Sequence[Draw]) -> Iterator[Match]:
-    """One generator under the draws of a host, others having drawn in between."""
-    for drawer, mine in by_drawer(draws).items():
-        for start in range(min(STREAMS, len(mine) - 2)):
-            match = _followed(drawer, mine[start:], len(draws))
-            if match is not None:
-                yield match
+    """Generators under the draws of a host, others having drawn in between."""
+    hosts = sorted(by_drawer(draws).items(), key=lambda host: -len(host[1]))
+    for drawer, mine in hosts[:HOSTS]:
+        left: Sequence[Draw] = mine
+        for _ in range(STREAMS):
+            found = _followed(drawer, left, len(mine))
+            if found is None:
                 break
+            match, values = found
+            yield match
+            left = [draw for draw in left if draw.psn not in values]
 
 
-def _followed(drawer: str | None, draws: Sequence[Draw], of: int) -> Match | None:
-    for state, lag in lrand48_states(draws[0].psn, draws[1].psn, FURTHEST):
-        for _ in range(lag):
-            state = advance(state)  # noqa: PLW2901
-        predictions = []
-        for draw in draws[2:]:
-            ahead = state
-            for _ in range(FURTHEST):
-                ahead = advance(ahead)
-                if psn_of(ahead) == draw.psn:
-                    predictions.append(Prediction(draw.psn, draw.psn, draw.frame))
-                    state = ahead  # noqa: PLW2901
-                    break
-        if predictions:
-            fits = len(predictions)
-            tries = math.log2(FURTHEST) * (fits + 1) + 17
-            return Match(
-                "lrand48",
-                f"{fits + 2} starting PSNs of {drawer or 'one host'} are one stream of lrand48() & "
-                f"0xffffff, at most {FURTHEST} draws apart",
-                fits + 2,
-                of,
-                min(1.0, STREAMS * chance(BITS * (fits + 1) - tries)),
-                math.log2(FURTHEST),
-                (*predictions[:5], Prediction(psn_of(advance(state)), None)),
-            )
-    return None
+def _followed(drawer: str | None, draws: Sequence[Draw], of: int) -> tuple[Match, set[int]] | None:
+    """The best stream under the first draws, and the PSNs in it."""
+    values = np.unique(psns(draws))
+    pairs = [
+        (one.psn, other.psn)
+        for at, one in enumerate(draws[:ANCHORS])
+        for other in draws[at + 1 : at + 1 + NEIGHBOURS]
+        if one.psn != other.psn
+    ]
+    found = [lrand48_stream(*pair, values, REACH) for pair in pairs]
+    state, hits = max(filter(None, found), key=lambda one: len(one[1]), default=(0, []))
+    if len(hits) < 3:
+        return None
+    frames = {draw.psn: draw.frame for draw in reversed(draws)}
+    # The first hit, and whichever of the pair lies further on, gave the state.
+    further = len(hits) - 2
+    log_p = (
+        math.log2(len(pairs))
+        + HIDDEN_BITS
+        + math.log2(2 * REACH)
+        - BITS
+        + math.log2(further + 1)
+        + further * math.log2(REACH * len(values) / (1 << BITS))
+    )
+    explained = sum(draw.psn in {psn for _, psn in hits} for draw in draws)
+    following = Prediction(psn_of(_walked(state, hits[-1][0] + 1)), None)
+    shown = [Prediction(psn, psn, frames[psn]) for _, psn in hits[2 : 2 + SHOWN]]
+    match = Match(
+        "lrand48",
+        f"{explained} starting PSNs of {drawer or 'one host'} are from one stream of lrand48() & "
+        f"0xffffff, {_gaps(hits)}{_beginning(_walked(state, hits[0][0]), draws[0])}",
+        explained,
+        of,
+        min(1.0, chance(-log_p)),
+        math.log2(max(1.0, (hits[-1][0] - hits[0][0]) / (len(hits) - 1))),
+        (*shown, following),
+    )
+    return match, {psn for _, psn in hits}
+
+
+def _walked(state: int, steps: int) -> int:
+    for _ in range(abs(steps)):
+        state = advance(state) if steps > 0 else retreat(state)
+    return state
+
+
+def _gaps(hits: Sequence[tuple[int, int]]) -> str:
+    most = max(after - before for (before, _), (after, _) in pairwise(hits))
+    return "drawn in a row" if most == 1 else f"at most {most - 1} others drawn in between"
+
+
+def _beginning(state: int, draw: Draw) -> str:
+    """What seeded the stream, if it began shortly before `state`."""
+    found = born(retreat(state), REACH)
+    if found is None:
+        return ""
+    seed, since = found
+    return f"; seeded by srand48 of {seed:#x} (modulo 2^25) {since} draws before{_born(seed, draw)}"

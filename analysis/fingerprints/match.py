@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from analysis.draws import Draw
+from analysis.pairing import Ints
 
 BITS = 24
+SIZE = 1 << BITS
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,3 +66,31 @@ def by_process(draws: Sequence[Draw]) -> list[list[Draw]]:
         if draw.process is not None:
             groups[draw.process].append(draw)
     return list(groups.values())
+
+
+def of_all_or_hosts(
+    draws: Sequence[Draw], match: Callable[[Sequence[Draw], str, int], Match | None]
+) -> Iterator[Match]:
+    """Matches of a rule that holds for every draw: of all draws, or of each host where it does.
+
+    `match` is given the draws, whose they are (words to put behind "PSNs"), and how many sets of
+    draws there are to try.
+    """
+    hosts = by_drawer(draws)
+    tried = 1 + len(hosts)
+    whole = match(draws, "", tried) if draws else None
+    if whole is not None:
+        yield whole
+    elif len(hosts) > 1:
+        for drawer, mine in hosts.items():
+            found = match(mine, f" of {drawer or 'unknown hosts'}", tried)
+            if found is not None:
+                yield found
+
+
+def arc(values: Ints) -> tuple[int, int]:
+    """Length and start of the shortest arc of the circle of 2^24 that holds all `values`."""
+    ordered = np.sort(values)
+    gaps = np.diff(np.concatenate((ordered, [ordered[0] + SIZE])))
+    widest = int(gaps.argmax())
+    return int(SIZE - gaps[widest]), int(ordered[(widest + 1) % len(ordered)])

@@ -1,11 +1,19 @@
 """Starting PSNs come from a Mersenne Twister: Python's random, std::mt19937, numpy's RandomState.
 
 The twister is linear: its state word k + 624 is the exclusive-or of words k, k + 1 and k + 397, and
-the outputs are linear in the words. So even with 8 of 32 output bits unseen there are parities of
-the PSNs k, k + 1, k + 397 and k + 624 that always come out even. With more than 624 draws in a row
-they are checked (chance: 2^-parities for each draw), for PSNs that are the upper 24 bits
-(getrandbits(24)) and the lower 24 bits (& 0xffffff) of the output. As many bits of the next PSN
-follow from what was seen.
+the outputs are linear in the words. PSNs that are the upper 24 bits of the outputs
+(getrandbits(24)) or the lower 24 (& 0xffffff) are looked for, in the draws of each host in order,
+with none missing.
+
+More than 624 draws in a row: even with 8 of 32 bits unseen there are 15 parities of the PSNs k, k +
+1, k + 397 and k + 624 that always come out even (chance: 2^-15 for each draw). 15 bits of the next
+PSN follow from what was seen; 9 are left.
+
+1247 draws in a row: 24 bits of each determine the whole state (fewer do not: 15 of the 24 bits
+follow from earlier ones and tell nothing new), and every later PSN is foretold.
+
+Not found: draws taken out of order or with others missing, and random.randrange(2**24), which takes
+25 bits and throws half of the outputs away.
 """
 
 from __future__ import annotations
@@ -17,14 +25,13 @@ import numpy as np
 from scipy.special import bdtrc
 
 from analysis.draws import Draw, psns
-from analysis.fingerprints.match import BITS, Match, by_drawer
+from analysis.fingerprints.match import BITS, Match, Prediction, by_drawer
+from analysis.fingerprints.twister import ENOUGH, MIDDLE, WIDTH, WORDS, following, images
 from analysis.pairing import Ints, Mask
 
-WORDS, MIDDLE, WIDTH = 624, 397, 32
-TWIST = 0x9908B0DF
-TOP = 1 << (WIDTH - 1)
 LEAST = 3
-
+"""Parities checked, and PSNs foretold, before anything is said."""
+SHOWN = 4
 UPPER = "the upper 24 bits"
 LOWER = "the lower 24 bits"
 SHIFTS = {UPPER: WIDTH - BITS, LOWER: 0}
@@ -46,15 +53,56 @@ def find(draws: Sequence[Draw]) -> Iterator[Match]:
             fits, count = int(holds.sum()), len(relations)
             p = float(bdtrc(fits - 1, len(holds), 2.0**-count)) if fits else 1.0
             if fits > len(holds) // 2:
-                yield Match(
+                p = min(1.0, len(SHIFTS) * p)
+                yield _foretold(mine, holds, name, p) or Match(
                     "mt19937",
                     f"{fits} of {len(holds)} starting PSNs of {drawer or 'one host'} obey all "
                     f"{count} parities of {name} of a Mersenne Twister with the 624th before them",
-                    fits,
-                    len(draws),
-                    min(1.0, len(SHIFTS) * p),
+                    WORDS + fits,
+                    len(mine),
+                    p,
                     float(BITS - count),
                 )
+
+
+def _foretold(draws: Sequence[Draw], holds: Mask, name: str, p: float) -> Match | None:
+    """The state worked out from ENOUGH draws, and what it says of all later ones."""
+    start, length = _longest(holds)
+    if length + WORDS < ENOUGH:
+        return None
+    later = draws[start + ENOUGH :]
+    values = psns(draws[start : start + ENOUGH])
+    foretold = following(values, SHIFTS[name], len(later) + 1)
+    if foretold is None:
+        return None
+    fits = sum(draw.psn == psn for draw, psn in zip(later, foretold, strict=False))
+    if 2 * fits < len(later):
+        return None
+    return Match(
+        "mt19937",
+        f"{ENOUGH} starting PSNs in a row of {draws[0].drawer or 'one host'} give the whole state "
+        f"of a Mersenne Twister whose outputs' {name.removeprefix('the ')} they are; {fits} of the "
+        f"{len(later)} that come later are as foretold",
+        ENOUGH + fits,
+        len(draws),
+        p,
+        0.0,
+        (
+            *(
+                Prediction(psn, draw.psn, draw.frame)
+                for psn, draw in list(zip(foretold, later, strict=False))[:SHOWN]
+            ),
+            Prediction(foretold[-1], None),
+        ),
+    )
+
+
+def _longest(holds: Mask) -> tuple[int, int]:
+    """Start and length of the longest run of true values."""
+    edges = np.flatnonzero(np.diff(np.concatenate(([False], holds, [False]))))
+    starts, lengths = edges[::2], edges[1::2] - edges[::2]
+    at = int(lengths.argmax())
+    return int(starts[at]), int(lengths[at])
 
 
 def _even(values: Ints, relation: Relation) -> Mask:
@@ -75,47 +123,17 @@ def parities(shift: int) -> tuple[Relation, ...]:
     x[k+624] + f x[k+397] + (f A) x[k or k+1] = 0; it is of use where, in terms of outputs, none of
     the unseen bits is needed.
     """
-    back = [untempered(1 << bit) for bit in range(WIDTH)]  # state bits that an output bit enters
     seen = ((1 << BITS) - 1) << shift
-    images = []
-    for bit in range(WIDTH):
-        twisted = _twisted(1 << bit)
-        ways = (twisted & TOP, twisted & ~TOP, 1 << bit, 1 << bit)
-        images.append([_outputs(mask, back) for mask in ways])
+    steps = images()
     found = []
-    for combination in _combinations([_unseen(image, seen) for image in images]):
+    for combination in _combinations([_unseen(image, seen) for image in steps]):
         relation = [0, 0, 0, 0]
         for bit in range(WIDTH):
             if combination >> bit & 1:
-                relation = [one ^ other for one, other in zip(relation, images[bit], strict=True)]
+                relation = [one ^ other for one, other in zip(relation, steps[bit], strict=True)]
         masks = [mask >> shift for mask in relation]
         found.append((masks[0], masks[1], masks[2], masks[3]))
     return tuple(found)
-
-
-def untempered(output: int) -> int:
-    """The state word that gives `output`."""
-    output ^= output >> 18
-    output ^= output << 15 & 0xEFC60000
-    word = output
-    for _ in range(4):
-        word = output ^ (word << 7 & 0x9D2C5680)
-    output = word
-    for _ in range(2):
-        word = output ^ word >> 11
-    return word
-
-
-def _twisted(mask: int) -> int:
-    """Which bits of (top of x[k], rest of x[k+1]) enter the parity `mask` of x[k+624]."""
-    # x[k+624] = x[k+397] ^ (y >> 1) ^ (TWIST if y is odd)
-    odd = (mask & TWIST).bit_count() % 2
-    return (mask << 1 & (2 * TOP - 1)) | odd
-
-
-def _outputs(mask: int, back: Sequence[int]) -> int:
-    """Which output bits enter the parity `mask` of their state word."""
-    return sum(((mask & word).bit_count() % 2) << bit for bit, word in enumerate(back))
 
 
 def _unseen(image: Sequence[int], seen: int) -> int:

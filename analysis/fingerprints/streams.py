@@ -10,6 +10,7 @@ come of the seed, the first 310 of those after 34 are thrown away.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ INCREMENT = 11
 STATE_BITS = 41
 STATE_MASK = (1 << STATE_BITS) - 1
 INVERSE = pow(MULTIPLIER, -1, 1 << STATE_BITS)
+"""Steps backwards: state -> (state - INCREMENT) * INVERSE."""
 LOW_WORD = 0x330E
 SEED_BITS = 25
 HIDDEN_BITS = 17
@@ -35,6 +37,11 @@ def advance(state: int) -> int:
     return (state * MULTIPLIER + INCREMENT) & STATE_MASK
 
 
+def retreat(state: int) -> int:
+    """The state before."""
+    return (state - INCREMENT) * INVERSE & STATE_MASK
+
+
 def psn_of(state: int) -> int:
     """The PSN that a state gives."""
     return state >> HIDDEN_BITS & PSN_MASK
@@ -46,26 +53,43 @@ def seeded(seed: int) -> int:
 
 
 def first_seeds(psn: int) -> list[int]:
-    """The seeds modulo 2^25 whose first PSN is `psn`: two on average. Worked out backwards."""
-    after = psn << HIDDEN_BITS | np.arange(1 << HIDDEN_BITS, dtype=np.uint64)
-    before = (after - np.uint64(INCREMENT)) * np.uint64(INVERSE) & np.uint64(STATE_MASK)
-    fits = before & np.uint64(0xFFFF) == LOW_WORD
-    return [int(state) >> 16 for state in before[fits]]
+    """The seeds modulo 2^25 whose first PSN is `psn`: two on average."""
+    return [seed for seed, _ in lrand48_seeds(np.array([psn]))]
 
 
 def lrand48_seeds(psns: Array, skip: int = 0) -> list[tuple[int, int]]:
     """All (seed modulo 2^25, draws before the first) after which lrand48 gives `psns` in a row.
 
-    Up to `skip` draws may have gone before. All 2^25 seeds are tried.
+    Up to `skip` draws may have gone before. All 2^25 seeds are covered without trying each: of the
+    2^17 states that show the first PSN, stepped backwards, those are kept that srand48 leaves.
     """
     found = _lrand48_seeds(np.asarray(psns, np.int64), skip)
-    return [(int(seed), int(before)) for seed, before in found]
+    return sorted((int(seed), int(before)) for seed, before in found)
 
 
-def lrand48_states(first: int, second: int, furthest: int) -> list[tuple[int, int]]:
-    """All (state at `first`, lag) with which lrand48 gives `second` `lag` draws after `first`."""
-    found = _lrand48_states(first, second, furthest)
-    return [(int(state), int(lag)) for state, lag in found]
+def lrand48_stream(
+    first: int, second: int, values: Array, reach: int
+) -> tuple[int, list[tuple[int, int]]] | None:
+    """The stream under `first` and `second`, at most `reach` draws apart, either way round.
+
+    Gives the state at `first` and all (place, value) of the sorted distinct `values` that the
+    stream hits with no gap longer than `reach`, by place; `first` is at place 0. None if no state
+    gives both; where several do, it is the one that hits most.
+    """
+    found = [
+        (state, sorted(_lrand48_hits(state, np.asarray(values, np.int64), reach)))
+        for state in _lrand48_states(first, second, reach)
+    ]
+    return max(found, key=lambda one: len(one[1]), default=None)
+
+
+def born(state: int, within: int) -> tuple[int, int] | None:
+    """(seed modulo 2^25, draws since) if srand48 made the state less than `within` draws ago."""
+    for since in range(within):
+        if state & 0xFFFF == LOW_WORD:
+            return state >> 16, since
+        state = retreat(state)
+    return None
 
 
 def random_seeds(psns: Array, seeds: Array) -> list[int]:
@@ -73,37 +97,92 @@ def random_seeds(psns: Array, seeds: Array) -> list[int]:
     return [int(seed) for seed in _random_seeds(np.asarray(psns, np.int64), np.asarray(seeds))]
 
 
+def _lrand48_states(first: int, second: int, reach: int) -> Iterator[int]:
+    """The states that show `first` and give `second` within `reach` steps, forward or backward.
+
+    `lag` steps multiply the state by `factor` and add `term`; which of the 2^17 states then fall
+    among those that show `second` is a question of two lines, not of trying.
+    """
+    for multiplier, increment in ((MULTIPLIER, INCREMENT), (INVERSE, -INCREMENT * INVERSE)):
+        factor, term = 1, 0
+        for _ in range(reach):
+            factor = factor * multiplier & STATE_MASK
+            term = (term * multiplier + increment) & STATE_MASK
+            start = first << HIDDEN_BITS
+            low = ((second << HIDDEN_BITS) - factor * start - term) & STATE_MASK
+            for hidden in _in_range(factor, low, 1 << HIDDEN_BITS):
+                yield start | hidden
+
+
+def _in_range(factor: int, low: int, width: int) -> Iterator[int]:
+    """All x below `width` with factor x - low, modulo 2^41, below `width`."""
+    modulus, x = 1 << STATE_BITS, 0
+    while True:
+        left = (low - factor * x) & STATE_MASK
+        # A range that goes over the modulus begins with 0.
+        step = 0 if left + width > modulus else _first(factor, modulus, left, left + width - 1)
+        if step is None or x + step >= width:
+            return
+        x += step
+        yield x
+        x += 1
+
+
+def _first(factor: int, modulus: int, low: int, high: int) -> int | None:
+    """The smallest x >= 0 with low <= factor x mod modulus <= high, as Euclid's algorithm goes."""
+    if low == 0:
+        return 0
+    if factor == 0:
+        return None
+    x = -(-low // factor)
+    if factor * x <= high:
+        return x
+    y = _first(modulus % factor, factor, -high % factor, -low % factor)
+    return None if y is None else -(-(low + modulus * y) // factor)
+
+
+# The two steps are written out below: kernels see no Python functions.
+
+
 @compiled
 def _lrand48_seeds(psns: Array, skip: int) -> list[tuple[int, int]]:
     found = []
-    for seed in range(1 << SEED_BITS):
-        state = seed << 16 | LOW_WORD
+    for hidden in range(1 << HIDDEN_BITS):
+        state = psns[0] << HIDDEN_BITS | hidden
+        ahead = state
+        fits = True
+        for psn in psns[1:]:
+            ahead = (ahead * MULTIPLIER + INCREMENT) & STATE_MASK
+            if ahead >> HIDDEN_BITS != psn:
+                fits = False
+                break
+        if not fits:
+            continue
         for before in range(skip + 1):
-            state = (state * MULTIPLIER + INCREMENT) & STATE_MASK
-            if state >> HIDDEN_BITS != psns[0]:
-                continue
-            ahead = state
-            fits = True
-            for psn in psns[1:]:
-                ahead = (ahead * MULTIPLIER + INCREMENT) & STATE_MASK
-                if ahead >> HIDDEN_BITS != psn:
-                    fits = False
-                    break
-            if fits:
-                found.append((seed, before))
+            state = (state - INCREMENT) * INVERSE & STATE_MASK
+            if state & 0xFFFF == LOW_WORD:
+                found.append((state >> 16, before))
     return found
 
 
 @compiled
-def _lrand48_states(first: int, second: int, furthest: int) -> list[tuple[int, int]]:
-    found = []
-    for hidden in range(1 << HIDDEN_BITS):
-        start = first << HIDDEN_BITS | hidden
+def _lrand48_hits(start: int, values: Array, reach: int) -> list[tuple[int, int]]:
+    found = [(0, start >> HIDDEN_BITS)]
+    for way in (1, -1):
         state = start
-        for lag in range(1, furthest + 1):
-            state = (state * MULTIPLIER + INCREMENT) & STATE_MASK
-            if state >> HIDDEN_BITS == second:
-                found.append((start, lag))
+        place = last = 0
+        # A value may be hit by chance, too; but a stream that never ends goes in circles.
+        while abs(place - last) < reach and len(found) <= 2 * len(values):
+            if way > 0:
+                state = (state * MULTIPLIER + INCREMENT) & STATE_MASK
+            else:
+                state = (state - INCREMENT) * INVERSE & STATE_MASK
+            place += way
+            psn = state >> HIDDEN_BITS
+            at = np.searchsorted(values, psn)
+            if at < len(values) and values[at] == psn:
+                found.append((place, psn))
+                last = place
     return found
 
 

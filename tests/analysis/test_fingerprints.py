@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from analysis.draws import Draw
-from analysis.fingerprints import FINGERPRINTS, find, manual, mt19937
+from analysis.fingerprints import FINGERPRINTS, find, manual
 from analysis.fingerprints.lrand48 import origin_of, stream
 from analysis.fingerprints.streams import first_seeds, lrand48_seeds, seeded
+from analysis.fingerprints.twister import ENOUGH, tempered, untempered
 from analysis.survey import of_files, survey
 
 SAMPLES = Path(__file__).parents[2] / "captures" / "samples"
@@ -42,13 +43,15 @@ def test_our_lrand48_is_libc_s(seed):
     assert stream(seeded(seed), 20) == lrand48(seed, 20)
 
 
-def test_the_two_seeds_that_one_psn_leaves():
-    """Backwards from the PSN, and by trying all 2^25."""
+def test_the_seeds_that_one_psn_leaves():
+    """Worked out backwards, and by trying all 2^25 with the generator written out in numpy."""
+    state = np.arange(1 << 25, dtype=np.uint64) << np.uint64(16) | np.uint64(0x330E)
+    psns = (state * np.uint64(0x5DEECE66D) + np.uint64(11)) >> np.uint64(17) & np.uint64(MASK)
     for seed in (1, 77777, 0x1FFFFFF):
         (psn,) = lrand48(seed, 1)
         found = first_seeds(psn)
         assert seed in found
-        assert sorted(found) == sorted(s for s, _ in lrand48_seeds(np.array([psn])))
+        assert found == np.flatnonzero(psns == psn).tolist()
 
 
 def test_a_seed_is_found_from_its_later_draws():
@@ -77,6 +80,27 @@ def test_stream_that_began_long_ago():
     assert match.name == "lrand48"
     assert match.explained == 5
     assert match.predictions[-1].predicted == generator[313]
+
+
+def test_stream_in_another_order():
+    """Connections made at the same time overtake one another, and not all of them are seen."""
+    seed = ctypes.c_int32(4711 * 1_763_700_000 & 0xFFFFFFFF).value
+    generator = lrand48(seed, 61)
+    order = list(range(0, 60, 2))
+    random.Random(1).shuffle(order)
+    (match,) = find(draws([generator[at] for at in order], time_ns=1_763_700_001 * 10**9))
+    assert (match.name, match.explained) == ("lrand48", 30)
+    assert "pid 4711 times 2025-11-21 04:40:00 UTC" in match.says
+    assert "at most 1 others drawn in between" in match.says
+    assert match.predictions[-1].predicted == generator[59]
+
+
+def test_two_streams_of_one_host():
+    """Two programs that go on side by side."""
+    one, other = lrand48(4711, 40), lrand48(815, 40)
+    mixed = [psn for pair in zip(one, other, strict=True) for psn in pair]
+    found = find(draws(mixed))
+    assert [(match.name, match.explained) for match in found] == [("lrand48", 40)] * 2
 
 
 def test_pid_times_second():
@@ -133,6 +157,29 @@ def test_weak_source(name):
     assert matches[0].false_positive < 1e-3
 
 
+def test_counter_out_of_order():
+    values = [(0xFFFFF0 + 3 * n) & MASK for n in (4, 0, 2, 9, 3, 1, 8, 5, 7, 6)]
+    (match,) = find(draws(values))
+    assert (match.name, match.explained) == ("counter", 10)
+    assert match.predictions[-1].predicted == (0xFFFFF0 + 30) & MASK
+
+
+def test_one_host_of_several():
+    """Random PSNs of one host beside another's constant ones."""
+    rng = random.Random(5)
+    mixed = [Draw(rng.getrandbits(24), drawer="10.0.0.2") for _ in range(20)]
+    mixed += [Draw(0, drawer="10.0.0.3") for _ in range(5)]
+    (match,) = find(mixed)
+    assert (match.name, match.explained) == ("constant", 5)
+    assert "10.0.0.3" in match.says
+
+
+def test_one_explanation_is_enough():
+    """Small queue pair numbers have high bits that never change, and rise with the time."""
+    found = find([Draw(n, "10.0.0.1", qpn=n, time_ns=n * 10**6) for n in range(17, 60)])
+    assert [match.name for match in found] == ["equals-qpn"]
+
+
 def test_psn_is_the_queue_pair_number():
     found = find([Draw(17 + n * n, qpn=17 + n * n) for n in range(4)])
     assert found[0].name == "equals-qpn"
@@ -152,6 +199,20 @@ def test_time_mix(unit):
     assert "time-mix" in [match.name for match in find(found)]
 
 
+@pytest.mark.parametrize("unit", [10**3, 10**6])
+def test_time_xor_pid(unit):
+    rng = random.Random(unit)
+    times = sorted(1_763_700_000 * 10**9 + rng.randrange(10**15) for _ in range(12))
+    found = [Draw((t // unit ^ 0x123456) & MASK, time_ns=t + rng.randrange(unit)) for t in times]
+    (match,) = find(found)
+    assert match.name == "time-mix"
+    assert "XOR 0x1234" in match.says
+    exact = [Draw(draw.psn, time_ns=t) for draw, t in zip(found, times, strict=True)]
+    (match,) = find(exact)
+    assert "XOR 0x123456" in match.says
+    assert all(p.true for p in match.predictions)
+
+
 def test_glibc_random_by_seed():
     (match,) = find(draws(libc_random(4242, 3), process="p"))
     assert match.name == "glibc-random"
@@ -165,21 +226,52 @@ def test_glibc_random_by_its_sums():
     assert (following - match.predictions[0].predicted) % (MASK + 1) in (0, 1)
 
 
-def test_mersenne_twister_of_python_and_of_numpy():
-    generator = random.Random(7)
-    (upper,) = find(draws(generator.getrandbits(24) for _ in range(640)))
-    assert (upper.name, upper.explained) == ("mt19937", 16)
-    assert "upper 24 bits" in upper.says
-    legacy = np.random.RandomState(7)
-    (lower,) = find(draws(legacy.randint(0, 1 << 24, size=640)))
-    assert "lower 24 bits" in lower.says
+PYTHON = random.Random(7)
+NUMPY = np.random.RandomState(7)
+TWISTERS = {
+    "upper 24 bits": [PYTHON.getrandbits(24) for _ in range(ENOUGH + 20)],
+    "lower 24 bits": NUMPY.randint(0, 1 << 24, size=ENOUGH + 20).tolist(),
+}
+
+
+@pytest.mark.parametrize("which", TWISTERS)
+def test_mersenne_twister_by_its_parities(which):
+    (match,) = find(draws(TWISTERS[which][:640]))
+    assert (match.name, match.explained, match.entropy) == ("mt19937", 640, 9)
+    assert which in match.says
+
+
+@pytest.mark.parametrize("which", TWISTERS)
+def test_mersenne_twister_foretold(which):
+    """From the first ENOUGH of Python's and numpy's outputs to those that came next."""
+    psns = TWISTERS[which]
+    (match,) = find(draws(psns[:-1]))
+    assert (match.name, match.entropy) == ("mt19937", 0)
+    assert [p.true for p in match.predictions] == [True] * 4 + [False]
+    assert match.predictions[-1].predicted == psns[-1]
+    assert which in match.says
+    assert "19 of the 19" in match.says
+
+
+def test_mersenne_twister_after_other_draws():
+    psns = np.random.default_rng(3).integers(0, 1 << 24, size=50).tolist()
+    (match,) = find(draws(psns + TWISTERS["upper 24 bits"]))
+    assert match.explained >= ENOUGH + 20
+    assert [p.true for p in match.predictions] == [True] * 4 + [False]
+
+
+def test_too_few_for_the_state_of_a_mersenne_twister():
+    (match,) = find(draws(TWISTERS["upper 24 bits"][: ENOUGH - 1]))
+    assert match.entropy == 9
 
 
 def test_tempering_is_undone():
     """Python's state words against its outputs."""
     generator = random.Random(1)
     outputs = [generator.getrandbits(32) for _ in range(624)]
-    assert [mt19937.untempered(output) for output in outputs] == list(generator.getstate()[1][:-1])
+    words = list(generator.getstate()[1][:-1])
+    assert [untempered(output) for output in outputs] == words
+    assert [tempered(word) for word in words] == outputs
 
 
 @pytest.mark.parametrize(
