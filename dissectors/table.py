@@ -83,6 +83,8 @@ def dtype(field: Field) -> np.dtype[Any]:
 def cut(rows: Array, field: Field) -> Array:
     """The column of `field` from a header's bytes, shape (packets, header size) -> (packets,)."""
     first, end = field.bit_offset // 8, -(-(field.bit_offset + field.bits) // 8)
+    if not len(rows):
+        return np.zeros(0, dtype(field))
     if isinstance(field, Data):
         return np.ascontiguousarray(rows[:, first:end]).view(dtype(field))[:, 0]
     width = next(size for size in (1, 2, 4, 8, 16) if end - first <= size)

@@ -49,8 +49,10 @@ def find(draws: Sequence[Draw]) -> list[Match]:
     explained: Counter[str] = Counter()
     for match in ranked:
         explained[match.name] += match.explained
-    whole = [match.name for match in ranked if explained[match.name] >= NEARLY * len(draws)]
-    return [match for match in ranked if not whole or match.name == whole[0]]
+    names = list(dict.fromkeys(match.name for match in ranked))
+    whole = [name for name in names if explained[name] >= NEARLY * len(draws)]
+    kept = names[: names.index(whole[0]) + 1] if whole else names
+    return [match for match in ranked if match.name in kept]
 
 
 def manual(name: str) -> str:

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from captures.model import Frame
 from dissectors.check import check
 from dissectors.decode import FEW, decode
+from dissectors.mad import MAD
 from dissectors.packet import Packet
 from dissectors.rules import HEADERS, Frames
-from dissectors.table import PacketTable
+from dissectors.table import PacketTable, cut
 from dissectors.udp import ROCE_PORT
 from dissectors.walk import PART
 from tests.dissectors import matrix
@@ -124,3 +125,10 @@ def test_threads_decode_as_one_does() -> None:
     assert len(lengths) > 2 * PART
     for one, other in zip(alone, together, strict=True):
         assert np.array_equal(one, other)
+
+
+def test_a_field_of_no_packets():
+    """A header that no packet carries: an empty column, whatever the field's width."""
+    rows = np.zeros((0, MAD.size), np.uint8)
+    for field in MAD.fields:
+        assert cut(rows, field).shape == (0,)
