@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate
 from typing import Any
 
 
@@ -17,7 +20,7 @@ class Said:
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Dialogue:
     """One TCP stream's content in order. `tls` is what is known of its TLS, None if in clear."""
 
@@ -34,7 +37,12 @@ class Dialogue:
 
     def sent(self, *, by_client: bool) -> Sent:
         """What one end said, joined, with the frame of every byte."""
-        return Sent([said for said in self.said if said.by_client == by_client])
+        return self._sent[not by_client]
+
+    @cached_property
+    def _sent(self) -> tuple[Sent, Sent]:
+        client, server = ([s for s in self.said if s.by_client == who] for who in (True, False))
+        return Sent(client), Sent(server)
 
 
 class Sent:
@@ -42,15 +50,13 @@ class Sent:
 
     def __init__(self, parts: list[Said]) -> None:
         self._parts = parts
+        self._ends = list(accumulate(len(part.data) for part in parts))
         self.data = b"".join(part.data for part in parts)
 
     def at(self, offset: int) -> Said | None:
         """The part that holds the byte at `offset`."""
-        for part in self._parts:
-            if offset < len(part.data):
-                return part
-            offset -= len(part.data)
-        return None
+        number = bisect_right(self._ends, offset)
+        return self._parts[number] if number < len(self._parts) else None
 
     def frames_by_length(self, limit: int) -> Iterator[tuple[Said, bytes]]:
         """Messages with a 4-byte big-endian length in front, and where each ended.

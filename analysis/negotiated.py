@@ -6,7 +6,9 @@ import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 
 class Convention(StrEnum):
@@ -18,8 +20,10 @@ class Convention(StrEnum):
     """The announced PSN is the one the announcer expects: its peer's sq_psn (rdma_cm)."""
 
 
-@dataclass(frozen=True, slots=True)
-class End:
+NO_PARAMETERS: Mapping[str, Any] = MappingProxyType({})
+
+
+class End(NamedTuple):
     """One end of a connection. `ip` and `qpn` are None where nobody told."""
 
     ip: str | None
@@ -45,7 +49,7 @@ class Announced:
     frame: int | None = None
     copies: tuple[int, ...] = ()
     path_mtu: int | None = None
-    parameters: Mapping[str, Any] = field(default_factory=dict)
+    parameters: Mapping[str, Any] = field(default_factory=lambda: NO_PARAMETERS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +88,7 @@ class Negotiated:
         return self.a.end, self.b.end
 
 
+@lru_cache(4096)
 def ip_of_gid(gid: str) -> str | None:
     """The IP address that a RoCEv2 GID stands for, as text; None where it is no address."""
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import ssl
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -9,6 +10,8 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 import captures
 from analysis import conversations, exchanges, passes, sequences, vantage
@@ -31,7 +34,7 @@ CAPTURE = "capture.pcapng"
 KEY_LOG = "keylog.txt"
 MAX_TEXT = 1 << 26
 """Longest key log or program output believed, bytes."""
-ASKED = 2000
+ASKED = 1000
 """Frames tshark reads BTH of; it takes over a millisecond for each."""
 VERSIONS = {
     0x0300: "SSLv3",
@@ -81,10 +84,22 @@ def verify(
         said = tuple(expect_exchange.read(one) for one in expect)
     except ValueError as error:
         raise Unreadable(f"--expect: {error}") from error
-    with readable(path):
+    with readable(path), no_collecting():
         inputs = find(Path(path), keylog, truth, [Path(one) for one in more])
         logs = tuple(Path(one) for one in log)
         return judge(gather(replace(inputs, logs=logs, expected=said)))
+
+
+@contextmanager
+def no_collecting() -> Iterator[None]:
+    """No cyclic garbage collection: what is made here is kept, and there are millions of it."""
+    collected = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collected:
+            gc.enable()
 
 
 @contextmanager
@@ -124,7 +139,8 @@ def gather(inputs: Inputs) -> Context:
         merge([inputs.capture, *inputs.more]) if inputs.more else captures.open(inputs.capture)
     )
     whole = capture.table()
-    table = whole.select(vantage.leaving(whole))
+    rows = vantage.leaving(whole)
+    table = whole if len(rows) == len(whole) else whole.select(rows)
     truths = _truths(inputs.truths)
     tcp = streams(table)
     key_log = _key_log(inputs, capture)
@@ -215,7 +231,11 @@ def _dialogues(
         undecrypted[stream.number] = absent or (
             "" if plain[stream.number] else f"tshark cannot decrypt it with {key_log.origin}"
         )
-    talk = [_dialogue(table, s, plain.get(s.number, ()) if s.is_tls else _in_clear(s)) for s in tcp]
+    parts = [plain.get(s.number, []) if s.is_tls else list(_in_clear(s)) for s in tcp]
+    carrying = np.array([frame for said in parts for frame, _ in said], np.uint64)
+    times = table["time_ns"][table["frame"].searchsorted(carrying)].tolist()
+    time_ns = dict(zip(carrying.tolist(), times, strict=True))
+    talk = [_dialogue(s, said, time_ns) for s, said in zip(tcp, parts, strict=True)]
     decrypted = frozenset(number for number, why in undecrypted.items() if not why)
     left = {number: why for number, why in undecrypted.items() if why}
     return SecondWitness(decrypted, left, absent=absent), [d for d in talk if d.said]
@@ -240,11 +260,12 @@ def _in_clear(stream: Stream) -> Iterator[tuple[int, bytes]]:
             yield frame, sent.data[start:end]
 
 
-def _dialogue(table: PacketTable, stream: Stream, parts: Iterable[tuple[int, bytes]]) -> Dialogue:
+def _dialogue(
+    stream: Stream, parts: Iterable[tuple[int, bytes]], time_ns: Mapping[int, int]
+) -> Dialogue:
     client = {*stream.from_client.frames}
-    frames, times = table["frame"], table["time_ns"]
     said = tuple(
-        Said(frame in client, frame, int(times[frames.searchsorted(frame)]), data)
+        Said(frame in client, frame, time_ns[frame], data)
         for frame, data in sorted(parts, key=lambda part: part[0])
     )
     return Dialogue(stream.number, stream.client, stream.server, said, _tls(stream))

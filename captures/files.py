@@ -41,10 +41,13 @@ def read_whole(path: str | Path, limit: int) -> bytes:
     return content
 
 
-def strict_json(text: bytes) -> Any:
-    """JSON as RFC 8259 has it, without NaN and infinities; raises ValueError, RecursionError."""
-    return json.loads(text, parse_constant=_refuse)
-
-
 def _refuse(word: str) -> NoReturn:
     raise ValueError(f"{word}, which is no number in JSON")
+
+
+_STRICT = json.JSONDecoder(parse_constant=_refuse)
+
+
+def strict_json(text: bytes) -> Any:
+    """JSON as RFC 8259 has it, without NaN and infinities; raises ValueError, RecursionError."""
+    return _STRICT.decode(text.decode(json.detect_encoding(text), "surrogatepass"))

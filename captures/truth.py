@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
@@ -15,6 +16,8 @@ from captures.files import open_regular, strict_json
 
 MAX_LINE = 1 << 20
 """Longest line believed, bytes."""
+TOGETHER = 200
+"""Lines read at once."""
 
 
 class TruthError(Exception):
@@ -80,28 +83,42 @@ def read(path: str | Path) -> Truth:
     A last line without its newline (the writer was killed) is left out and said in `damage`.
     Raises TruthError for a line that is not an event, OSError for a file that cannot be read.
     """
-    events = []
+    events: list[Event] = []
     damage = ""
     with open_regular(path) as stream:
-        number = 0
-        while line := stream.readline(MAX_LINE + 1):
-            number += 1
-            if len(line) > MAX_LINE:
-                raise TruthError(
-                    f"{path}: line {number}: expected at most {MAX_LINE} bytes, found more"
-                )
-            if not line.endswith(b"\n"):
-                damage = f"{path}: line {number}: torn after {len(line)} bytes (writer killed?)"
-                break
-            events.append(_event(line, f"{path}: line {number}"))
+        while lines := list(islice(iter(lambda: stream.readline(MAX_LINE + 1), b""), TOGETHER)):
+            if len(lines[-1]) <= MAX_LINE and not lines[-1].endswith(b"\n"):
+                torn = len(lines.pop())
+                number = len(events) + len(lines) + 1
+                damage = f"{path}: line {number}: torn after {torn} bytes (writer killed?)"
+            for number, keys in enumerate(_objects(path, lines, len(events) + 1), len(events) + 1):
+                events.append(_event(keys, f"{path}: line {number}"))
     return Truth(tuple(events), damage)
 
 
-def _event(line: bytes, where: str) -> Event:
-    try:
-        keys = strict_json(line)
-    except (ValueError, RecursionError) as error:
-        raise TruthError(f"{where}: expected a JSON object, found: {error}") from None
+def _objects(path: str | Path, lines: list[bytes], first: int) -> Iterator[Any]:
+    """The JSON value of each of `lines`, the first of which has the number `first`."""
+    if all(len(line) <= MAX_LINE for line in lines):
+        try:
+            # Put together they are read in half the time, and equal keys are kept once. A line that
+            # is not one object shows: a string cannot go on beyond the end of its line.
+            whole = strict_json(b"[" + b",".join(lines) + b"]")
+        except (ValueError, RecursionError):
+            whole = []
+        if len(whole) == len(lines):
+            yield from whole
+            return
+    for number, line in enumerate(lines, first):
+        where = f"{path}: line {number}"
+        if len(line) > MAX_LINE:
+            raise TruthError(f"{where}: expected at most {MAX_LINE} bytes, found more")
+        try:
+            yield strict_json(line)
+        except (ValueError, RecursionError) as error:
+            raise TruthError(f"{where}: expected a JSON object, found: {error}") from None
+
+
+def _event(keys: Any, where: str) -> Event:
     if not isinstance(keys, dict):
         raise TruthError(f"{where}: expected a JSON object, found {type(keys).__name__}")
     time_ns, name = keys.pop("time_ns", None), keys.pop("event", None)

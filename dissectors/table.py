@@ -271,6 +271,20 @@ class PacketTable:
         start = int(self._positions[row])
         return self._buffer[start : start + int(self["captured_length"][row])].tobytes()
 
+    def octets(self, rows: Rows, offset: Any, size: int) -> Array:
+        """`size` bytes from `offset` in the frame on (numbers by row), shape (rows, size).
+
+        Raises ValueError where a frame was not captured so far.
+        """
+        if (self["captured_length"][rows] < offset + size).any():
+            raise ValueError(f"expected {size} captured bytes from the offset on in every frame")
+        start = self._positions[rows] + np.asarray(offset, np.int64)
+        if not len(start):
+            return np.empty((0, size), np.uint8)
+        windows = np.lib.stride_tricks.sliding_window_view(self._buffer, size)
+        found: Array = windows[start]
+        return found
+
     def packet(self, row: int) -> Packet:
         """A row's frame parsed."""
         return Packet.parse(

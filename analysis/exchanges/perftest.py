@@ -13,6 +13,7 @@ others. Such a log tells which queue pairs there were and no PSN.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from ipaddress import IPv6Address
 
 from analysis.dialogue import Dialogue, Sent
@@ -46,13 +47,15 @@ def read_log(text: str, observer: str) -> list[Negotiated]:
     for match in PRINTED.finditer(text):
         if match["gid"] is None:
             continue  # InfiniBand without GIDs: no address to look for
-        octets = [int(number) for number in match["gid"].split(":")]
-        end = End(_ip(octets), int(match["qpn"], 16))
+        end = End(_ip(match["gid"], 10), int(match["qpn"], 16))
         found[match["side"]].append(printed(end, None if over_cm else int(match["psn"], 16)))
     return stated(SOURCE, observer, found["local"], found["remote"])
 
 
-def _ip(octets: list[int]) -> str | None:
+@lru_cache(4096)
+def _ip(gid: str, base: int) -> str | None:
+    """The address that 16 numbers with colons between stand for."""
+    octets = [int(number, base) for number in gid.split(":")]
     if max(octets) > 255:
         return None
     return ip_of_gid(str(IPv6Address(bytes(octets))))
@@ -65,12 +68,11 @@ def _announced(sent: Sent) -> list[Announced]:
         qpn, psn = int(match["qpn"], 16), int(match["psn"], 16)
         if part is None or not qpn:
             continue
-        octets = [int(pair, 16) for pair in match["gid"].split(b":")]
         earlier = found.get(qpn)
         copies = (*earlier.copies, psn) if earlier else (psn,)
         frame = earlier.frame if earlier else part.frame
         found[qpn] = Announced(
-            End(_ip(octets), qpn),
+            End(_ip(match["gid"].decode(), 16), qpn),
             copies[0],
             frame,
             tuple(dict.fromkeys(copies)),

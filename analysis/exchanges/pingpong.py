@@ -8,6 +8,7 @@ standard output as `local address:` and `remote address:`. The PSN is the speake
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from analysis.dialogue import Dialogue, Sent
 from analysis.exchanges.text import pairs, printed, stated
@@ -40,15 +41,20 @@ def read_log(text: str, observer: str) -> list[Negotiated]:
     return stated(SOURCE, observer, found["local"], found["remote"])
 
 
+@lru_cache(4096)
+def _ip(gid: str) -> str | None:
+    """The address that 32 hexadecimal digits stand for."""
+    return ip_of_gid(":".join(re.findall("....", gid)))
+
+
 def _announced(sent: Sent) -> list[Announced]:
     found = []
     at = 0
     while match := MESSAGE.match(sent.data, at):
         at = match.end()
         part = sent.at(at - 1)
-        gid = ":".join(re.findall("....", match["gid"].decode()))
         if part is not None and int(match["qpn"], 16):
             psn = int(match["psn"], 16)
-            end = End(ip_of_gid(gid), int(match["qpn"], 16))
+            end = End(_ip(match["gid"].decode()), int(match["qpn"], 16))
             found.append(Announced(end, psn, part.frame, (psn,)))
     return found

@@ -8,8 +8,7 @@ of the end that asked. A REQ without REP (refused, lost, timed out) made no conn
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,7 +17,6 @@ from analysis.negotiated import Announced, Convention, End, Negotiated
 from dissectors.bth import BTH
 from dissectors.cm import CM_REP, CM_REQ
 from dissectors.deth import DETH
-from dissectors.header import Field
 from dissectors.icrc import ICRC_BAD
 from dissectors.mad import CLASS_CM, MAD, SIZE
 from dissectors.table import cut
@@ -27,40 +25,48 @@ SOURCE = "rdma-cm"
 
 REQ, REP = 0x0010, 0x0013
 QP1 = 1
+FIELDS = (
+    (CM_REQ.local_comm_id, CM_REP.remote_comm_id),
+    (CM_REQ.local_qpn, CM_REP.local_qpn),
+    (CM_REQ.starting_psn, CM_REP.starting_psn),
+    (CM_REQ.path_mtu, None),
+)
+"""What is read of a REQ and of a REP: the communication ID that names both, and so on."""
 
 
-def read(table: Any) -> list[Negotiated]:
-    """A statement for each REQ in `table` (a PacketTable) that a REP answers."""
-    asked: dict[tuple[str, str, int], Message] = {}
-    answered: set[tuple[str, str, int]] = set()
-    found = []
-    for message in _messages(table):
-        source, target = message.ends
-        if message.attribute == REQ:
-            key = source, target, message["local_comm_id"]
-            if key not in asked or key in answered:  # not one that was sent again
-                asked[key] = message
-                answered.discard(key)
-            continue
-        key = target, source, message["remote_comm_id"]
-        if key in asked and key not in answered:
-            answered.add(key)
-            found.append(_negotiated(asked[key], message))
-    return found
+class Message(NamedTuple):
+    """A REQ or REP: where it stands, who sent it to whom, and the fields that matter.
 
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """A REQ or REP: where it stands, who sent it to whom, and the fields that matter."""
+    `comm_id` is the communication ID that the end which asked has given.
+    """
 
     attribute: int
     frame: int
     time_ns: int
     ends: tuple[str, str]
-    fields: dict[str, int]
+    comm_id: int
+    qpn: int
+    psn: int
+    path_mtu: int
 
-    def __getitem__(self, name: str) -> int:
-        return self.fields[name]
+
+def read(table: Any) -> list[Negotiated]:
+    """A statement for each REQ in `table` (a PacketTable) that a REP answers."""
+    asked: dict[tuple[tuple[str, str], int], Message] = {}
+    answered: set[tuple[tuple[str, str], int]] = set()
+    found = []
+    for message in _messages(table):
+        if message.attribute == REQ:
+            key = message.ends, message.comm_id
+            if key not in asked or key in answered:  # not one that was sent again
+                asked[key] = message
+                answered.discard(key)
+            continue
+        key = message.ends[::-1], message.comm_id
+        if key in asked and key not in answered:
+            answered.add(key)
+            found.append(_negotiated(asked[key], message))
+    return found
 
 
 def _messages(table: Any) -> Iterator[Message]:
@@ -69,42 +75,30 @@ def _messages(table: Any) -> Iterator[Message]:
     mads &= (table["payload_length"] == SIZE) & (table["icrc_status"] != ICRC_BAD)
     mads &= table["captured_length"] >= table["payload_offset"] + SIZE
     rows = np.flatnonzero(mads)
-    places = zip(rows.tolist(), table["payload_offset"][rows].tolist(), strict=True)
-    raw = np.frombuffer(
-        b"".join(table.frame_bytes(row)[at : at + SIZE] for row, at in places), np.uint8
-    ).reshape(-1, SIZE)
-    kind = np.where(cut(raw, MAD.mgmt_class) == CLASS_CM, cut(raw, MAD.attribute_id), 0)
-    wanted = np.flatnonzero(np.isin(kind, list(FIELDS)))
-    body, rows = raw[wanted, MAD.size :], rows[wanted]
-    columns = {
-        attribute: [cut(body, field).tolist() for field in fields]
-        for attribute, fields in FIELDS.items()
-    }
-    names = {attribute: [field.name for field in fields] for attribute, fields in FIELDS.items()}
-    frames, times = table["frame"][rows].tolist(), table["time_ns"][rows].tolist()
-    for at, ends in enumerate(address_pairs(table, rows)):
-        attribute = int(kind[wanted[at]])
-        values = [column[at] for column in columns[attribute]]
-        fields = dict(zip(names[attribute], values, strict=True))
-        yield Message(attribute, frames[at], times[at], ends, fields)
-
-
-FIELDS: dict[int, tuple[Field, ...]] = {
-    REQ: (CM_REQ.local_comm_id, CM_REQ.local_qpn, CM_REQ.starting_psn, CM_REQ.path_mtu),
-    REP: (CM_REP.local_comm_id, CM_REP.remote_comm_id, CM_REP.local_qpn, CM_REP.starting_psn),
-}
+    head = table.octets(rows, table["payload_offset"][rows], MAD.size)
+    kind = np.where(cut(head, MAD.mgmt_class) == CLASS_CM, cut(head, MAD.attribute_id), 0)
+    wanted = np.isin(kind, (REQ, REP))
+    rows, kind = rows[wanted], kind[wanted]
+    size = max(CM_REQ.size, CM_REP.size)
+    body = table.octets(rows, table["payload_offset"][rows] + MAD.size, size)
+    values = [
+        np.where(kind == REQ, cut(body, one), cut(body, other) if other is not None else 0)
+        for one, other in FIELDS
+    ]
+    before = (kind, table["frame"][rows], table["time_ns"][rows])
+    columns = [column.tolist() for column in before], [column.tolist() for column in values]
+    return map(Message, *columns[0], address_pairs(table, rows), *columns[1])
 
 
 def _negotiated(req: Message, rep: Message) -> Negotiated:
-    code = req["path_mtu"]
-    mtu = 128 << code if 1 <= code <= 5 else None
-    a, b = End(req.ends[0], req["local_qpn"]), End(rep.ends[0], rep["local_qpn"])
+    mtu = 128 << req.path_mtu if 1 <= req.path_mtu <= 5 else None
+    a, b = End(req.ends[0], req.qpn), End(rep.ends[0], rep.qpn)
     return Negotiated(
         source=SOURCE,
         witness="clear",
         observer=f"CM REQ in frame {req.frame}, REP in frame {rep.frame}",
-        a=Announced(a, rep["starting_psn"], rep.frame, (rep["starting_psn"],), mtu),
-        b=Announced(b, req["starting_psn"], req.frame, (req["starting_psn"],), mtu),
+        a=Announced(a, rep.psn, rep.frame, (rep.psn,), mtu),
+        b=Announced(b, req.psn, req.frame, (req.psn,), mtu),
         convention=Convention.RECEIVER_CHOOSES,
         frame=rep.frame,
         time_ns=rep.time_ns,

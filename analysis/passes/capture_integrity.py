@@ -166,6 +166,8 @@ def counters_agree(context: Context) -> Iterator[Finding]:
     taken out or put in; a capture without its run need not hold all that the endpoint counted.
     """
     recorded = context.run is not None and not context.run.capture.get("dropped")
+    if not context.truths:
+        return
     arrived = context.whole.select(vantage.arriving(context.whole))
     views = {"sent_pkts": context.table, "rcvd_pkts": arrived}
     for name, truth in context.truths.items():

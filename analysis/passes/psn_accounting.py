@@ -96,8 +96,10 @@ class Ledger:
 
     @cached_property
     def _completions(self) -> list[list[str]]:
-        """The statuses of requests that endpoints logged, by direction."""
+        """The statuses of requests that endpoints logged, by direction; empty without logs."""
         context = self.context
+        if not context.truths:
+            return []
         return [
             [str(event.get("status")) for event in context.work(connection, side)]
             for connection in context.conversations.connections
@@ -105,14 +107,18 @@ class Ledger:
         ]
 
     @cached_property
-    def done(self) -> list[int]:
+    def done(self) -> Ints:
         """How many requests the sender logged as completed with success, by direction."""
-        return [statuses.count(SUCCESS) for statuses in self._completions]
+        done = np.zeros(len(self.transport), np.int64)
+        done[: len(self._completions)] = [said.count(SUCCESS) for said in self._completions]
+        return done
 
     @cached_property
     def gave_up(self) -> Mask:
         """Directions whose sender logged that it got no answer."""
-        return np.array([bool(UNANSWERED & set(said)) for said in self._completions], bool)
+        gave_up = np.zeros(len(self.transport), bool)
+        gave_up[: len(self._completions)] = [bool(UNANSWERED & {*s}) for s in self._completions]
+        return gave_up
 
     def opcode(self, rows: Ints) -> Any:
         """BTH opcodes of table rows."""
@@ -328,18 +334,21 @@ def unanswered(ledger: Ledger) -> Iterator[Finding]:
 def completions(ledger: Ledger) -> Iterator[Finding]:
     """`work-not-seen`: an endpoint logged more completed requests than messages were captured."""
     sequences, context = ledger.sequences, ledger.context
-    for direction, done in enumerate(ledger.done):
-        seen = int(sequences.completed(direction, FAR - 1))
-        if done > seen:
-            connection = context.conversations.connections[direction // 2]
-            yield Finding(
-                "work-not-seen",
-                Severity.WARNING,
-                f"from {connection.end('ab'[direction % 2])}: its log has {done} completed "
-                f"requests, the capture {seen} messages",
-                (),
-                connection.number,
-            )
+    seen = sequences.completed(np.arange(len(ledger.done)), FAR - 1)
+    short = np.flatnonzero(ledger.done > seen).tolist()
+    for direction in short[:LISTED]:
+        connection = context.conversations.connections[direction // 2]
+        yield Finding(
+            "work-not-seen",
+            Severity.WARNING,
+            f"from {connection.end('ab'[direction % 2])}: its log has {ledger.done[direction]} "
+            f"completed requests, the capture {seen[direction]} messages",
+            (),
+            connection.number,
+        )
+    if len(short) > LISTED:
+        more = f"the same in {len(short) - LISTED} more directions"
+        yield Finding("work-not-seen", Severity.WARNING, more)
 
 
 def responses(ledger: Ledger) -> Iterator[Finding]:

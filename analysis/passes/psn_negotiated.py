@@ -27,9 +27,10 @@ one direction matches.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -71,29 +72,49 @@ COMES_TO = {
     Severity.WARNING: Verdict.INCONCLUSIVE,
     Severity.INFO: Verdict.NOT_APPLICABLE,
 }
-NOT_ASKED = "not asked: it takes a millisecond a packet, so it reads the first connections' only"
+UNASKED = Answer(
+    Status.MISSING,
+    detail="not asked: it takes a millisecond a packet, so it reads the first connections' only",
+)
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
-    """What the statements about a connection say of one end: (statement, what it says of it)."""
+Saying = tuple[Negotiated, Announced]
+"""A statement, and what it says of the end in question."""
 
-    said: tuple[tuple[Negotiated, Announced], ...] = ()
 
-    def by(self, *witnesses: str) -> list[tuple[Negotiated, Announced]]:
-        """What these kinds of witness say."""
-        return [(s, a) for s, a in self.said if s.witness in witnesses and a.sq_psn is not None]
+class Told(NamedTuple):
+    """What the statements about a connection say of one end.
 
-    @property
-    def values(self) -> list[int]:
-        """Every sq_psn told, the capture's own words first; more than one is a contradiction."""
-        found = [
-            a.sq_psn for _, a in (*self.by("tls", "clear"), *self.by("endpoint_log", "expect"))
+    `by` has those that tell its sq_psn by kind of witness. `values` is every sq_psn told, the
+    capture's own words first; more than one is a contradiction.
+    """
+
+    said: Sequence[Saying] = ()
+    by: Mapping[str, list[Saying]] = MappingProxyType({})
+    values: Sequence[int] = ()
+
+    @classmethod
+    def of(cls, connection: Connection, side: str) -> Told:
+        """What is told of end `side` of `connection`."""
+        if not connection.negotiated:
+            return NOTHING_TOLD
+        end = connection.end(side)
+        said = [
+            (said, one)
+            for said in connection.negotiated
+            for one in (said.a, said.b)
+            if one.end == end
         ]
-        found += [copy for _, a in self.said for copy in a.copies]
-        return list(dict.fromkeys(value for value in found if value is not None))
+        by: dict[str, list[Saying]] = {}
+        for saying in said:
+            if saying[1].sq_psn is not None:
+                by.setdefault(saying[0].witness, []).append(saying)
+        first = [one.sq_psn for kind in IN_ORDER for _, one in by.get(kind, ())]
+        copies = [copy for _, one in said for copy in one.copies]
+        return cls(said, by, list(dict.fromkeys(v for v in first + copies if v is not None)))
 
 
+IN_ORDER = ("tls", "clear", "endpoint_log", "expect")
 NOTHING_TOLD = Told()
 
 
@@ -143,12 +164,33 @@ class Case:
         ]
 
     @cached_property
+    def told(self) -> list[tuple[Told, Told]]:
+        """What is told of both ends, by connection."""
+        return [
+            (Told.of(connection, SIDES[0]), Told.of(connection, SIDES[1]))
+            for connection in self.context.conversations.connections
+        ]
+
+    @cached_property
+    def unread(self) -> dict[frozenset[str | None], Answer]:
+        """Why TLS between two hosts was not decrypted (of the first such stream); of any: `ANY`."""
+        why = self.context.witness.undecrypted
+        status = Status.FAILED if self.context.key_log.text else Status.MISSING
+        found: dict[frozenset[str | None], Answer] = {}
+        for stream in self.context.streams:
+            if stream.number in why:
+                answer = Answer(status, None, stream.frames[0], why[stream.number])
+                found.setdefault(frozenset((stream.client[0], stream.server[0])), answer)
+                found.setdefault(ANY, answer)
+        return found
+
+    @cached_property
     def owners(self) -> dict[int, list[tuple[int, str]]]:
         """Which (connection, side) announced a PSN, by PSN."""
         owners: dict[int, list[tuple[int, str]]] = {}
         for connection in self.context.conversations.connections:
-            for side in SIDES if connection.negotiated else ():
-                for value in _told(connection, side).values[:1]:
+            for side, told in zip(SIDES, self.told[connection.number], strict=True):
+                for value in told.values[:1]:
                     owners.setdefault(value, []).append((connection.number, side))
         return owners
 
@@ -161,8 +203,8 @@ def run(context: Context) -> PassResult:
     case = Case(context)
     for connection in context.conversations.connections:
         seen = case.seen[2 * connection.number : 2 * connection.number + 2]
-        told = [_told(connection, side) for side in SIDES]
-        pair = _judge(context, connection, told, seen)
+        told = case.told[connection.number]
+        pair = _judge(case, connection, told, seen)
         judgements += pair
         found, verdict = _conclude(case, connection, pair, told, seen)
         findings += found
@@ -186,20 +228,6 @@ def run(context: Context) -> PassResult:
         "request carries the announced PSN"
     )
     return PassResult(verdict, summary, tuple(findings), judgements=tuple(judgements))
-
-
-def _told(connection: Connection, side: str) -> Told:
-    if not connection.negotiated:
-        return NOTHING_TOLD
-    end = connection.end(side)
-    return Told(
-        tuple(
-            (said, one)
-            for said in connection.negotiated
-            for one in (said.a, said.b)
-            if one.end == end
-        )
-    )
 
 
 def compare(
@@ -239,21 +267,18 @@ def _difference(
 
 
 def _judge(
-    context: Context, connection: Connection, told: Sequence[Told], seen: Sequence[Seen]
+    case: Case, connection: Connection, told: Sequence[Told], seen: Sequence[Seen]
 ) -> list[Judgement]:
     """Both directions of a connection."""
-    values = [one.values if one.said else [] for one in told]
-    absent = None if connection.negotiated else _tls_absent(context, connection)
+    values = [one.values for one in told]
+    absent = _tls_absent(case, connection)
     judgements = []
     for number, side in enumerate(SIDES):
         verdict, sentence = compare(
             values[number], values[1 - number], seen[number], seen[1 - number]
         )
         announced = values[number][0] if values[number] else None
-        if absent is not None:
-            witnesses = _untold(context, seen[number], absent)
-        else:
-            witnesses = _witnesses(context, connection, told[number], seen[number], announced)
+        witnesses = _witnesses(case.context, told[number], seen[number], announced, absent)
         judgements.append(
             Judgement(
                 connection=connection.number,
@@ -269,42 +294,38 @@ def _judge(
     return judgements
 
 
+ANY: frozenset[str | None] = frozenset()
+"""Stands for any two hosts."""
+NO_TLS = Answer(Status.MISSING, detail="no TLS exchange of this connection in the capture")
 NO_LOG = Answer(Status.MISSING, detail="no endpoint log")
 NO_REQUEST = Answer(Status.MISSING, detail="no request in this direction")
 
 
-def _untold(context: Context, seen: Seen, no_tls: Answer) -> dict[str, Answer]:
-    """The answers where nobody told anything: what the wire says."""
-    bth = NO_REQUEST if seen.psn is None else Answer(Status.AGREES, seen.psn, seen.frame)
-    tshark = _tshark(context, seen, None)
-    return {"endpoint_log": NO_LOG, "tls": no_tls, "bth": bth, "tshark": tshark}
-
-
 def _witnesses(
-    context: Context, connection: Connection, told: Told, seen: Seen, announced: int | None
+    context: Context, told: Told, seen: Seen, announced: int | None, no_tls: Answer
 ) -> dict[str, Answer]:
     """Each witness's answer, announcements compared with the wire, the wire with them."""
     wire = announced if seen.psn is None else seen.psn
-    logged, inside_tls = told.by("endpoint_log"), told.by("tls")
     answers = {
-        "endpoint_log": _announcement(logged, wire) if logged else NO_LOG,
-        "tls": _announcement(inside_tls, wire) if inside_tls else _tls_absent(context, connection),
+        "endpoint_log": NO_LOG,
+        "tls": no_tls,
         "bth": _reading(seen.psn, seen.frame, announced),
         "tshark": _tshark(context, seen, announced),
     }
-    for kind in ("clear", "expect"):
-        if said := told.by(kind):
-            answers[kind] = _announcement(said, wire)
+    for kind, said in told.by.items():
+        answers[kind] = _announcement(said, wire)
     return answers
 
 
-def _announcement(found: Sequence[tuple[Negotiated, Announced]], wire: int | None) -> Answer:
-    values = {a.sq_psn for _, a in found} | {copy for _, a in found for copy in a.copies}
-    statement, one = next(((s, a) for s, a in found if a.sq_psn != wire), found[0])
-    agrees = values == {wire}
-    return Answer(
-        Status.AGREES if agrees else Status.DISAGREES, one.sq_psn, one.frame, statement.observer
-    )
+def _announcement(found: Sequence[Saying], wire: int | None) -> Answer:
+    statement, one = found[0]
+    status = Status.AGREES
+    for said, other in found:
+        if other.sq_psn != wire and one.sq_psn == wire:
+            statement, one = said, other
+        if other.sq_psn != wire or any(copy != wire for copy in other.copies):
+            status = Status.DISAGREES
+    return Answer(status, one.sq_psn, one.frame, statement.observer)
 
 
 def _reading(value: int | None, frame: int | None, announced: int | None) -> Answer:
@@ -321,22 +342,20 @@ def _tshark(context: Context, seen: Seen, announced: int | None) -> Answer:
     if read is not None:
         return _reading(read.psn, seen.frame, announced)
     if seen.frame not in context.witness.asked:
-        return Answer(Status.MISSING, detail=context.witness.absent or NOT_ASKED)
+        absent = context.witness.absent
+        return Answer(Status.MISSING, detail=absent) if absent else UNASKED
     return Answer(Status.FAILED, frame=seen.frame, detail="tshark sees no BTH in this frame")
 
 
-def _tls_absent(context: Context, connection: Connection) -> Answer:
+def _tls_absent(case: Case, connection: Connection) -> Answer:
     """Why no TLS bytes speak for this connection."""
-    if context.witness.absent:
-        return Answer(Status.MISSING, detail=context.witness.absent)
-    hosts = {connection.a.ip, connection.b.ip}
+    if case.context.witness.absent:
+        return Answer(Status.MISSING, detail=case.context.witness.absent)
+    if not case.unread:
+        return NO_TLS
     logged_tls = any(said.tls for said in connection.negotiated)
-    for stream in context.streams:
-        why = context.witness.undecrypted.get(stream.number)
-        if why and (logged_tls or {stream.client[0], stream.server[0]} == hosts):
-            failed = bool(context.key_log.text)
-            return Answer(Status.FAILED if failed else Status.MISSING, None, stream.frames[0], why)
-    return Answer(Status.MISSING, detail="no TLS exchange of this connection in the capture")
+    hosts = ANY if logged_tls else frozenset((connection.a.ip, connection.b.ip))
+    return case.unread.get(hosts, NO_TLS)
 
 
 def _conclude(
@@ -405,8 +424,10 @@ def _missing(judgement: Judgement, pair: Sequence[Judgement], seen: Seen, logged
 
 def _doubts(connection: Connection, judgement: Judgement) -> list[Finding]:
     """What the witnesses contradict or cannot confirm."""
+    tshark, bth, tls = (judgement.witnesses[name] for name in ("tshark", "bth", "tls"))
+    if tshark.value in (None, bth.value) and Status.FAILED not in (tshark.status, tls.status):
+        return []
     findings = []
-    tshark, bth = judgement.witnesses["tshark"], judgement.witnesses["bth"]
     frames = () if judgement.frame is None else (judgement.frame,)
     if tshark.value is not None and tshark.value != bth.value:
         message = f"we read PSN {bth.value:#08x} in this frame, tshark {tshark.value:#08x}"
@@ -417,7 +438,6 @@ def _doubts(connection: Connection, judgement: Judgement) -> list[Finding]:
         findings.append(
             Finding("witness-failed", Severity.WARNING, tshark.detail, frames, connection.number)
         )
-    tls = judgement.witnesses["tls"]
     if tls.status is Status.FAILED and judgement.sender == SIDES[0]:
         message = f"TLS of this connection: {tls.detail}"
         at = () if tls.frame is None else (tls.frame,)

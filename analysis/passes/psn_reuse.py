@@ -15,15 +15,17 @@ psn`. *not-applicable* with fewer than two connections.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from scipy.special import pdtrc
 
 from analysis.context import Context
+from analysis.conversations import Connection
 from analysis.finding import Finding, PassResult, Severity, Verdict
 from analysis.negotiated import End
+from analysis.pairing import Ints
 from dissectors import psn as serial
 
 DATAGRAM = "UD"
@@ -33,89 +35,100 @@ LISTED = 20
 
 
 class Start(NamedTuple):
-    """Where a direction's PSNs start, how many it used, and the frame of its first request.
+    """Where a direction's PSNs start, how many it used, and the frame of its first request."""
 
-    `ends` are sender and receiver, as far as they are known.
-    """
-
+    direction: int
     frame: int
     psn: int
     used: int
-    connection: int
-    ends: tuple[str | None, int | None, str | None, int | None]
+
+    def ends(self, connections: Sequence[Connection]) -> tuple[End, End]:
+        """Sender and receiver."""
+        connection = connections[self.direction // 2]
+        ends = connection.a, connection.b
+        return ends if self.direction % 2 == 0 else ends[::-1]
+
+
+class Starts(NamedTuple):
+    """Many of them: an array of each."""
+
+    direction: Ints
+    frame: Ints
+    psn: Ints
+    used: Ints
 
 
 def run(context: Context) -> PassResult:
     """Compare the first request PSNs of all connections."""
     starts = _starts(context)
-    if len(starts) < 2:
+    if len(starts.psn) < 2:
         return PassResult(Verdict.NOT_APPLICABLE, "fewer than two starting PSNs")
-    findings = [*_pairs(starts), *_repeated(starts)]
-    distinct = len({start.psn for start in starts})
-    summary = f"{len(starts)} starting PSNs, {distinct} of them distinct"
+    findings = [*_pairs(context, starts), *_repeated(starts)]
+    distinct = len(np.unique(starts.psn))
+    summary = f"{len(starts.psn)} starting PSNs, {distinct} of them distinct"
     return PassResult(Verdict.PASS, summary, tuple(findings))
 
 
-def _starts(context: Context) -> list[Start]:
-    """The first request of every direction that has one."""
+def _starts(context: Context) -> Starts:
+    """The first request of every direction that has one, in capture order."""
     sequences, table = context.sequences, context.table
     end = np.zeros(len(sequences.first), np.int64)
     np.maximum.at(
         end, sequences.direction, np.where(sequences.stray, 0, sequences.place + sequences.span)
     )
-    there = np.flatnonzero(sequences.first >= 0)
+    connections = context.conversations.connections
+    judged = np.repeat([connection.transport != DATAGRAM for connection in connections], 2)
+    there = np.flatnonzero((sequences.first >= 0) & judged.astype(bool))
     at = sequences.first[there]
     used = end[there] - sequences.place[at]
     rows = sequences.rows[at]
-    columns = (there, table["frame"][rows], table["bth_psn"][rows], used)
-    starts = []
-    for direction, frame, psn, count in zip(*(c.tolist() for c in columns), strict=True):
-        connection = context.conversations.connections[direction // 2]
-        if connection.transport != DATAGRAM:
-            a, b = connection.a, connection.b
-            ends = (a.ip, a.qpn, b.ip, b.qpn) if direction % 2 == 0 else (b.ip, b.qpn, a.ip, a.qpn)
-            starts.append(Start(frame, psn, count, connection.number, ends))
-    return sorted(starts)
+    order = np.argsort(rows)
+    columns = (there, table["frame"][rows], table["bth_psn"][rows].astype(np.int64), used)
+    return Starts(*(column[order] for column in columns))
 
 
-def _pairs(starts: list[Start]) -> Iterator[Finding]:
+def _pairs(context: Context, starts: Starts) -> Iterator[Finding]:
     """Starts inside what the same two queue pairs had used before."""
-    lives: defaultdict[tuple[object, ...], list[Start]] = defaultdict(list)
-    for start in starts:
-        lives[start.ends].append(start)
-    for life in lives.values():
-        for number, start in enumerate(life):
-            for before in life[max(0, number - LISTED) : number]:
-                if serial.forward(before.psn, start.psn) < before.used:
-                    yield _reused(before, start)
+    connections = context.conversations.connections
+    ends = [frozenset((connection.a, connection.b)) for connection in connections]
+    lives = Counter(ends)
+    again = [lives[both] > 1 for both in ends]
+    known: defaultdict[tuple[End, End], list[Start]] = defaultdict(list)
+    for at in np.flatnonzero(np.array(again, bool)[starts.direction // 2]).tolist():
+        start = Start(*(int(column[at]) for column in starts))
+        life = known[start.ends(connections)]
+        for before in life[-LISTED:]:
+            if serial.forward(before.psn, start.psn) < before.used:
+                yield _reused(before, start, start.ends(connections)[0])
+        life.append(start)
 
 
-def _reused(before: Start, start: Start) -> Finding:
+def _reused(before: Start, start: Start, end: End) -> Finding:
     same = "the same PSN" if start.psn == before.psn else f"PSNs from {before.psn:#08x}"
-    ip, qpn, *_ = start.ends
     return Finding(
         "psn-pair-reused",
         Severity.WARNING,
-        f"{End(ip, qpn)} starts at {start.psn:#08x}, and used {same} in connection "
-        f"{before.connection} with the same peer: late packets of that one fit in",
+        f"{end} starts at {start.psn:#08x}, and used {same} in connection "
+        f"{before.direction // 2} with the same peer: late packets of that one fit in",
         (before.frame, start.frame),
-        start.connection,
+        start.direction // 2,
     )
 
 
-def _repeated(starts: list[Start]) -> Iterator[Finding]:
+def _repeated(starts: Starts) -> Iterator[Finding]:
     """More equal PSNs than chance explains."""
-    count = Counter(start.psn for start in starts)
-    pairs = sum(n * (n - 1) // 2 for n in count.values())
-    expected = len(starts) * (len(starts) - 1) / 2 / (1 << serial.BITS)
+    psns, count = np.unique(starts.psn, return_counts=True)
+    pairs = int((count * (count - 1) // 2).sum())
+    total = len(starts.psn)
+    expected = total * (total - 1) / 2 / (1 << serial.BITS)
     chance = float(pdtrc(pairs - 1, expected)) if pairs else 1.0
     if pairs and chance < IMPROBABLE:
-        psn, most = count.most_common(1)[0]
-        frames = tuple(start.frame for start in starts if start.psn == psn)[:LISTED]
+        most = int(count.argmax())
+        frames = starts.frame[starts.psn == psns[most]][:LISTED]
         yield Finding(
             "psn-repeated",
             Severity.WARNING,
             f"{pairs} pairs of connections start with the same PSN, {expected:.2g} are expected by "
-            f"chance (p = {chance:.1g}); {psn:#08x} starts {most} of them",
-            frames,
+            f"chance (p = {chance:.1g}); {int(psns[most]):#08x} starts {count[most]} of them",
+            tuple(frames.tolist()),
         )
