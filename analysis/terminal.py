@@ -124,12 +124,14 @@ def _padded(cell: Text, width: int) -> Text:
 
 
 def telling(judgements: Sequence[Judgement]) -> list[Judgement]:
-    """The first LISTED that do not match and the first MATCHING connections that do, in order."""
+    """Both directions of connections with the first LISTED that do not match, and of the first
+    MATCHING connections that do, in order.
+    """
     odd = [j for j in judgements if j.verdict is not PsnVerdict.MATCH]
     without = {j.connection for j in odd}
     even = list(dict.fromkeys(j.connection for j in judgements if j.connection not in without))
-    shown = {*even[:MATCHING]}
-    chosen = odd[:LISTED] + [j for j in judgements if j.connection in shown]
+    shown = {j.connection for j in odd[:LISTED]} | {*even[:MATCHING]}
+    chosen = [j for j in judgements if j.connection in shown]
     return sorted(chosen, key=lambda j: (j.connection, j.sender))
 
 
