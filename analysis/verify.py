@@ -51,13 +51,16 @@ class Unreadable(Exception):  # noqa: N818 (says what is the matter with the inp
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """The files there are to judge by."""
+    """The files there are to judge by. `outputs` of a run's programs may tell nothing; given `logs`
+    must.
+    """
 
     path: Path
     capture: Path
     truths: tuple[Path, ...]
     key_log: Path | None
     logs: tuple[Path, ...] = ()
+    outputs: tuple[Path, ...] = ()
     expected: tuple[Negotiated, ...] = ()
     more: tuple[Path, ...] = ()
     folder: Path | None = None
@@ -130,7 +133,8 @@ def find(
     run = load(path)
     capture = path / str(run.capture.get("file", CAPTURE))
     truths = given or tuple(sorted(path.glob("truth-*.jsonl")))
-    return Inputs(path, capture, truths, key_log, folder=path, run=run)
+    outputs = tuple(sorted(path.glob("output-*.txt")))
+    return Inputs(path, capture, truths, key_log, outputs=outputs, folder=path, run=run)
 
 
 def gather(inputs: Inputs) -> Context:
@@ -151,6 +155,7 @@ def gather(inputs: Inputs) -> Context:
         *exchanges.from_table(table),
         *(said for name, log in truths.items() for said in truth_exchange.read(log, name)),
         *(said for path in inputs.logs for said in _printed(path)),
+        *(said for path in inputs.outputs for said in exchanges.from_log(_text(path), path.name)),
         *inputs.expected,
     ]
     paired = conversations.build(table, statements)
@@ -190,7 +195,7 @@ def _truths(paths: Iterable[Path]) -> dict[str, Truth]:
 
 def _printed(path: Path) -> list[Negotiated]:
     """What a program's output tells. Raises Unreadable if it is nobody's we know."""
-    text = read_whole(path, MAX_TEXT).decode(errors="replace")
+    text = _text(path)
     said = exchanges.from_log(text, path.name)
     if not said:
         raise Unreadable(
@@ -198,6 +203,10 @@ def _printed(path: Path) -> list[Negotiated]:
             f"QPN and PSN, `remote address:`), found neither in {len(text)} characters"
         )
     return said
+
+
+def _text(path: Path) -> str:
+    return read_whole(path, MAX_TEXT).decode(errors="replace")
 
 
 def _key_log(inputs: Inputs, capture: AnyCapture) -> KeyLog:

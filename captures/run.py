@@ -25,6 +25,7 @@ EVIDENCE = (
     "truth-*.jsonl",
     "keylog.txt",
     "log-*.jsonl",
+    "output-*.txt",
     "console-*.log",
 )
 """Files, as patterns, whose SHA-256 stands in `run.json`."""

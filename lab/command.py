@@ -11,14 +11,18 @@ from typing import Any
 
 from captures.run import load as load_run
 from dissectors.text import printable
+from lab.endpoint.psn_source import DEFAULT
 from lab.hosts.model import HostsError
 from lab.runner.options import Options
 from lab.runner.run import RunnerError, execute
-from lab.scenario import ScenarioError, load
+from lab.scenario import Defaults, Scenario, ScenarioError, load
 from lab.wire.plan import PlanError
 from lab.wire.plan import load as load_plan
 
 FAIL, USAGE, INTERRUPTED = 1, 2, 130
+WITH_PROGRAMS = ("vm", "kernel")
+NOT_PROGRAMS = ("faults", "psn_source", "seed")
+"""Options that only our own endpoints know what to do with."""
 
 
 def run_scenario(
@@ -37,6 +41,7 @@ def run_scenario(
         scenario = load(name).with_arguments(settings)
         defaults = replace(scenario.defaults, **overrides)
         defaults.check("options")
+        check_program(scenario, defaults, options)
         if options.get("faults"):
             load_plan(options["faults"])
         directory = execute(Options(scenario, defaults, **options), progress)
@@ -57,6 +62,25 @@ def run_scenario(
         sys.stderr.write(f"rocelab: interrupted; judge the run with: rocelab verify {directory}\n")
         return INTERRUPTED
     return FAIL if run.status == "failed" else status
+
+
+def check_program(scenario: Scenario, defaults: Defaults, options: Mapping[str, Any]) -> None:
+    """Raise ScenarioError where existing programs are asked for what they cannot do."""
+    if not scenario.program:
+        return
+    backend = options["backend"]
+    if backend not in WITH_PROGRAMS:
+        raise ScenarioError(
+            f"{scenario.name}: expected a backend whose ends are kernels with RDMA, since it runs "
+            f"existing programs; found {backend}; run: rocelab run {scenario.name} --backend vm"
+        )
+    given = {name for name in NOT_PROGRAMS if options.get(name) not in {None, DEFAULT}}
+    given |= {"clients"} if defaults.clients > 1 else set()
+    if given:
+        raise ScenarioError(
+            f"{scenario.name}: expected none of the options that a flow of rocelab's own takes, "
+            f"found --{sorted(given)[0].replace('_', '-')}"
+        )
 
 
 def judged(directory: Path, *, json: bool) -> int:

@@ -14,6 +14,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("rocelab run bulk --set size=10000000", "another scenario, one of its numbers changed"),
         ("rocelab run --family 6 --mtu 1024", "over IPv6, with a smaller path MTU"),
         ("rocelab run --backend vm", "the kernel's Soft-RoCE, in two virtual machines"),
+        ("rocelab run rping --backend vm", "an existing program, its connection judged"),
     ),
     "bench": (
         ("rocelab bench", "everything, beside plain sockets; some minutes"),

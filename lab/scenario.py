@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from lab.endpoint.program import KNOWN, WORD
 from lab.flows.table import FLOWS
 
 FOLDER = Path(__file__).with_name("scenarios")
@@ -15,7 +16,9 @@ PATH_MTUS = (256, 512, 1024, 2048, 4096)
 MAX_CLIENTS = 10_000
 MAX_ARGUMENT = (1 << 31) - 1
 TEXTS = ("name", "title", "flow", "page")
-TABLES = ("defaults", "arguments")
+OPTIONAL = ("flow", "page")
+TABLES = ("defaults", "arguments", "program")
+ROLES = ("server", "client")
 
 
 class ScenarioError(Exception):
@@ -52,8 +55,10 @@ class Defaults:
 class Scenario:
     """`flow` names the flow in lab.flows that both ends run, `arguments` are its whole numbers.
 
-    `page` says what it teaches, what is on the wire and what to look at: the flow's own page
-    unless the file has another. `file` is the TOML file it came from.
+    Without a flow, `program` has by role the command line of an existing program, in which
+    `{name}` stands for an argument or for what lab.endpoint.program fills in. `page` says what it
+    teaches, what is on the wire and what to look at: the flow's own page unless the file has
+    another. `file` is the TOML file it came from.
     """
 
     name: str
@@ -63,6 +68,7 @@ class Scenario:
     file: Path
     defaults: Defaults = Defaults()
     arguments: Mapping[str, int] = field(default_factory=dict)
+    program: Mapping[str, str] = field(default_factory=dict)
 
     def with_arguments(self, settings: Iterable[str]) -> Scenario:
         """The same with arguments replaced, each "NAME=NUMBER"; ScenarioError if it is not one."""
@@ -70,8 +76,13 @@ class Scenario:
         arguments: dict[str, Any] = {
             name: int(text) if text.isdecimal() else text for name, _, text in pairs
         }
-        _check_arguments("--set", arguments, self.flow)
+        _check_arguments("--set", arguments, self._known)
         return replace(self, arguments={**self.arguments, **arguments})
+
+    @property
+    def _known(self) -> Collection[str]:
+        """The arguments there are."""
+        return FLOWS[self.flow].arguments if self.flow else self.arguments
 
 
 def names() -> list[str]:
@@ -99,24 +110,52 @@ def load(name: str) -> Scenario:
         raise ScenarioError(f"{path}: cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ScenarioError(f"{path}: expected TOML in UTF-8; {error}") from None
-    defaults, arguments = (_table(path, document, key) for key in ("defaults", "arguments"))
-    texts = {"page": "", **{k: v for k, v in document.items() if k not in TABLES}}
+    defaults, arguments, program = (_table(path, document, key) for key in TABLES)
+    texts = dict.fromkeys(OPTIONAL, "") | {k: v for k, v in document.items() if k not in TABLES}
     _only(str(path), texts, TEXTS)
     for key in TEXTS:
         value = texts.get(key)
-        if not isinstance(value, str) or not (value.strip() or key == "page"):
+        if not isinstance(value, str) or not (value.strip() or key in OPTIONAL):
             raise ScenarioError(f"{path}: {key}: expected text; found {value!r}")
+    _only(str(path), defaults, [spec.name for spec in fields(Defaults)])
+    known = _check_program(path, texts, program, arguments) if program else _check_flow(path, texts)
+    _check_arguments(str(path), arguments, known)
+    checked = Defaults(**defaults)
+    checked.check(str(path))
+    texts["page"] = texts["page"].strip() or FLOWS[texts["flow"]].page
+    return Scenario(**texts, file=path, defaults=checked, arguments=arguments, program=program)
+
+
+def _check_flow(path: Path, texts: Mapping[str, str]) -> Collection[str]:
+    """Return the arguments that the flow takes."""
     flow = FLOWS.get(texts["flow"])
     if flow is None:
         raise ScenarioError(
             f"{path}: flow: expected one of {', '.join(FLOWS)}; found {texts['flow']!r}"
         )
-    _only(str(path), defaults, [spec.name for spec in fields(Defaults)])
-    _check_arguments(str(path), arguments, texts["flow"])
-    checked = Defaults(**defaults)
-    checked.check(str(path))
-    texts["page"] = texts["page"].strip() or flow.page
-    return Scenario(**texts, file=path, defaults=checked, arguments=arguments)
+    return flow.arguments
+
+
+def _check_program(
+    path: Path, texts: Mapping[str, str], program: dict[str, Any], arguments: Mapping[str, Any]
+) -> Collection[str]:
+    """Return the arguments that the command lines may name."""
+    if texts["flow"]:
+        raise ScenarioError(f"{path}: expected a flow or a [program]; found both")
+    if not texts["page"].strip():
+        raise ScenarioError(f"{path}: page: expected text beside a [program]; found none")
+    _only(str(path), program, ROLES)
+    for role in ROLES:
+        words = program.get(role)
+        if not isinstance(words, str) or not words.strip():
+            raise ScenarioError(f"{path}: program, {role}: expected a command; found {words!r}")
+        for name in WORD.findall(words):
+            if name not in (*KNOWN, *arguments):
+                raise ScenarioError(
+                    f"{path}: program, {role}: expected one of "
+                    f"{', '.join(sorted((*KNOWN, *arguments)))}; found {{{name}}}"
+                )
+    return arguments
 
 
 def _table(path: Path, document: dict[str, Any], key: str) -> dict[str, Any]:
@@ -126,8 +165,8 @@ def _table(path: Path, document: dict[str, Any], key: str) -> dict[str, Any]:
     return table
 
 
-def _check_arguments(where: str, arguments: Mapping[str, Any], flow: str) -> None:
-    _only(where, arguments, FLOWS[flow].arguments)
+def _check_arguments(where: str, arguments: Mapping[str, Any], known: Collection[str]) -> None:
+    _only(where, arguments, known)
     for key, value in arguments.items():
         if type(value) is not int or not 0 < value <= MAX_ARGUMENT:
             raise ScenarioError(

@@ -29,7 +29,7 @@ def scenario_page(scenario: Scenario) -> None:
         console.print(escape(" ".join(paragraph.split())) + "\n")
     console.print(
         f"Defaults: --clients {defaults.clients} --family {defaults.family} --mtu {defaults.mtu}\n"
-        f"Run it: rocelab run {escape(scenario.name)}"
+        f"Run it: rocelab run {escape(scenario.name)}{' --backend vm' if scenario.program else ''}"
     )
 
 

@@ -7,6 +7,7 @@ import functools
 import json
 import os
 import platform
+import shlex
 import shutil
 import signal
 import ssl
@@ -241,12 +242,16 @@ def _converse(
 
         def begin(role: str) -> None:
             with MemoryFiles() as files:
-                config = _config(state, role, recorder, certificates[role], files)
-                config.update(setting.endpoints[role])
+                if state.options.scenario.program:
+                    module, config = "lab.endpoint.program", _program(state, role)
+                else:
+                    module = "lab.endpoint"
+                    config = _config(state, role, recorder, certificates[role], files)
+                    config.update(setting.endpoints[role])
                 path = files.add("config", json.dumps(config).encode())
                 process = setting.hosts.start(
                     role,
-                    [sys.executable, "-m", "lab.endpoint", "--config", path],
+                    [sys.executable, "-m", module, "--config", path],
                     pass_fds=[*files.fds, *setting.fds.get(role, ())],
                     stdout=subprocess.PIPE,
                     stderr=subprocess.PIPE,
@@ -318,6 +323,20 @@ def _config(
         config["server_name"] = NAMES["server"]
         config["server_address"] = addresses["client" if recorder.taps else "server"]
     return config
+
+
+def _program(state: Progressing, role: str) -> dict[str, Any]:
+    """The configuration of an existing program as an end (lab.endpoint.program.Config)."""
+    options, addresses = state.options, state.addresses
+    return {
+        "role": role,
+        "address": addresses[role],
+        "server_address": addresses["server"],
+        "command": shlex.split(options.scenario.program[role]),
+        "output": str(state.directory / f"output-{role}.txt"),
+        "path_mtu": options.defaults.mtu,
+        "arguments": dict(options.scenario.arguments),
+    }
 
 
 def _write_capture(

@@ -12,6 +12,16 @@ name = "mine"
 title = "Mine"
 flow = "pingpong"
 """
+PROGRAM = """
+name = "mine"
+title = "Mine"
+page = "Of my own."
+[program]
+server = "cat {size}"
+client = "cat {server_address}"
+[arguments]
+size = 3
+"""
 PAGE = 'page = "Of my own."\n'
 TABLES = "[defaults]\nfamily = 6\nmtu = 4096\n[arguments]\nsize = 9\n"
 
@@ -20,7 +30,10 @@ TABLES = "[defaults]\nfamily = 6\nmtu = 4096\n[arguments]\nsize = 9\n"
 def test_every_scenario_loads_and_is_named_as_its_file(name: str) -> None:
     scenario = load(name)
     assert scenario.name == name
-    assert scenario.page == FLOWS[scenario.flow].page
+    assert bool(scenario.program) is not bool(scenario.flow)
+    assert scenario.flow == "" or scenario.page == FLOWS[scenario.flow].page
+    for heading in ("Teaches:", "On the wire:", "Look at:"):
+        assert heading in scenario.page
     assert load(str(FOLDER / f"{name}.toml")) == scenario
 
 
@@ -42,7 +55,7 @@ def test_a_file_of_ones_own(tmp_path: Path) -> None:
     ("text", "message"),
     [
         (GOOD + "extra = 1\n", "expected only the keys .* found extra"),
-        (GOOD.replace('flow = "pingpong"\n', ""), "flow: expected text; found None"),
+        (GOOD.replace('flow = "pingpong"\n', ""), "flow: expected one of secure-flow.* found .."),
         (GOOD.replace('"Mine"', "7"), "title: expected text; found 7"),
         (GOOD.replace('"Mine"', '" "'), "title: expected text"),
         (GOOD + "page = 3\n", "page: expected text; found 3"),
@@ -57,6 +70,11 @@ def test_a_file_of_ones_own(tmp_path: Path) -> None:
         (GOOD + "[defaults]\nfamily = 5\n", "family: expected 4, 6; found 5"),
         (GOOD + "[defaults]\nmtus = 1024\n", "expected only the keys clients, family, mtu"),
         ("name = ", "expected TOML"),
+        (PROGRAM.replace("{size}", "{sizes}"), "program, server: expected one of address.*{sizes}"),
+        (PROGRAM.replace("client", "clients"), "expected only the keys server, client; found cl"),
+        (PROGRAM.replace('"cat {size}"', "3"), "program, server: expected a command; found 3"),
+        (PROGRAM.replace("page", "flow"), "expected a flow or a .program.; found both"),
+        (PROGRAM.replace("Of my own.", ""), "page: expected text beside a .program.; found none"),
     ],
 )
 def test_what_is_wrong_is_named(text: str, message: str, tmp_path: Path) -> None:
@@ -65,6 +83,16 @@ def test_what_is_wrong_is_named(text: str, message: str, tmp_path: Path) -> None
     with pytest.raises(ScenarioError, match=message) as caught:
         load(str(path))
     assert str(path) in str(caught.value)
+
+
+def test_a_file_with_programs(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(PROGRAM)
+    scenario = load(str(path))
+    assert scenario.program == {"server": "cat {size}", "client": "cat {server_address}"}
+    assert scenario.with_arguments(["size=5"]).arguments == {"size": 5}
+    with pytest.raises(ScenarioError, match="expected only the keys size; found rounds"):
+        scenario.with_arguments(["rounds=1"])
 
 
 def test_arguments_from_the_command_line(tmp_path: Path) -> None:
