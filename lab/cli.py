@@ -62,6 +62,7 @@ def run(
     kernel: str | None = None,
     kernel_end: Literal["server", "client"] = "server",
     faults: Path | None = None,
+    dcqcn: int | None = None,
     out: Path | None = None,
     json: Json = False,
 ) -> int:
@@ -97,6 +98,9 @@ def run(
         Of interop: which end is the kernel.
     faults
         Fault plan, a TOML file: packets to lose, repeat, delay, reorder, damage or mark.
+    dcqcn
+        Have our ends slow down when their packets are marked as congested, starting with this link
+        rate in Mbit/s.
     out
         New or empty directory for the run; by default one under runs/.
     json
@@ -120,6 +124,7 @@ def run(
         kernel=kernel,
         kernel_end=kernel_end,
         faults=faults,
+        dcqcn=dcqcn,
         out=out,
     )
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from captures.run import load as load_run
 from dissectors.text import printable
+from lab.endpoint.config import LINK_RATES
 from lab.endpoint.psn_source import DEFAULT
 from lab.hosts.model import HostsError
 from lab.runner.options import Options
@@ -21,7 +22,7 @@ from lab.wire.plan import load as load_plan
 
 FAIL, USAGE, INTERRUPTED = 1, 2, 130
 WITH_PROGRAMS = ("vm", "kernel")
-NOT_PROGRAMS = ("faults", "psn_source", "seed")
+NOT_PROGRAMS = ("dcqcn", "faults", "psn_source", "seed")
 """Options that only our own endpoints know what to do with."""
 
 
@@ -42,6 +43,7 @@ def run_scenario(
         defaults = replace(scenario.defaults, **overrides)
         defaults.check("options")
         check_program(scenario, defaults, options)
+        _check_dcqcn(options.get("dcqcn"), options.get("backend"))
         if options.get("faults"):
             load_plan(options["faults"])
         directory = execute(Options(scenario, defaults, **options), progress)
@@ -80,6 +82,20 @@ def check_program(scenario: Scenario, defaults: Defaults, options: Mapping[str, 
         raise ScenarioError(
             f"{scenario.name}: expected none of the options that a flow of rocelab's own takes, "
             f"found --{sorted(given)[0].replace('_', '-')}"
+        )
+
+
+def _check_dcqcn(rate: int | None, backend: str | None) -> None:
+    if rate is None:
+        return
+    if rate not in LINK_RATES:
+        raise ScenarioError(
+            f"--dcqcn: expected {LINK_RATES.start} to {LINK_RATES[-1]} Mbit/s; found {rate}"
+        )
+    if backend in WITH_PROGRAMS:
+        raise ScenarioError(
+            "--dcqcn: expected an end of ours, --backend userspace or interop; found "
+            f"{backend}, and the kernel's Soft-RoCE does not slow down for CNPs"
         )
 
 

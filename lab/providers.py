@@ -57,6 +57,7 @@ def userspace(
     random: Any = None,
     fast: bool = False,
     log: Callable[[Any], None] | None = None,
+    **engine: Any,
 ) -> SimpleNamespace:
     """The engine over UDP: device `roce_<n>` (or `names[n]`) is `addresses[n]`, port 4791.
 
@@ -64,7 +65,8 @@ def userspace(
     than UDP for an address; `stack` wraps a device's wire in others (faults, a tap of your own).
     `random` draws queue-pair numbers and keys (default: numbers count from 17, keys come from the
     system). `log` takes each Decision of the engine. `fast` runs queue pairs in compiled code,
-    which has a UDP socket of its own; ValueError with another wire.
+    which has a UDP socket of its own; ValueError with another wire. `engine` is what
+    lab.engine.device.Device takes besides: `dcqcn`, `flow_control`.
     """
     if fast and (tap or bottom or stack):
         raise ValueError("expected no tap, bottom or stack beside fast, found one")
@@ -81,7 +83,7 @@ def userspace(
     wires = {name: given for name, given in wires.items() if given}
 
     def starter(address: str) -> Callable[[], Any]:
-        return lambda: start(address, random=random, log=log, **wires)
+        return lambda: start(address, random=random, log=log, **wires, **engine)
 
     listed = devices.Devices(
         {name: starter(address) for name, address in zip(names, addresses, strict=True)}

@@ -15,6 +15,9 @@ from lab.exchange.tls import PORT, Limits
 from lab.flows.flow import Flow
 from lab.flows.table import FLOWS
 
+LINK_RATES = range(1, 1_000_001)
+"""Mbit/s."""
+
 
 class ConfigError(Exception):
     """A configuration that cannot be used; says which key, expected, found."""
@@ -32,7 +35,8 @@ class Config:
     wait for one work completion. Of userspace alone: `tap` is a pcapng file for the frames this end
     sends, for where nobody may capture; `log` takes the engine's decisions; `link` has it speak
     RoCE in Ethernet frames past the network stack (lab.wire.frame): file descriptor, own and
-    neighbour's hardware address ("3 02:00:00:00:00:01 02:00:00:00:00:02").
+    neighbour's hardware address ("3 02:00:00:00:00:01 02:00:00:00:00:02"); `dcqcn` is the link's
+    rate in Mbit/s, from which this end slows down for CNPs.
     """
 
     role: Role
@@ -57,6 +61,7 @@ class Config:
     keylog: str | None = None
     tap: str | None = None
     link: str | None = None
+    dcqcn: int | None = None
     limits: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -69,6 +74,10 @@ class Config:
         _member("flow", self.flow or self.scenario, FLOWS)
         _member("psn_source", self.psn_source, SOURCES)
         _member("path_mtu", self.path_mtu, PATH_MTUS)
+        if self.dcqcn is not None and self.dcqcn not in LINK_RATES:
+            raise ConfigError(
+                f"dcqcn: expected {LINK_RATES.start} to {LINK_RATES[-1]} Mbit/s, found {self.dcqcn}"
+            )
         for name, value in self.arguments.items():
             _member("arguments", name, self.running.arguments)
             if type(value) is not int or not 0 < value < 1 << 31:

@@ -13,6 +13,7 @@ from captures.pcapng_writer import Writer
 from captures.truth import Log
 from lab import providers
 from lab.endpoint.config import Config
+from lab.engine.dcqcn import Dcqcn
 from lab.wire.frame import FrameWire
 from lab.wire.tap import Tap
 
@@ -36,6 +37,8 @@ def opened(config: Config) -> Iterator[tuple[Any, Any, str]]:
             if config.tap is not None:
                 stream = closing.enter_context(Path(config.tap).open("wb", buffering=0))
                 options["stack"] = partial(Tap, sink=_frames(stream))
+            if config.dcqcn is not None:
+                options["dcqcn"] = Dcqcn.scaled(config.dcqcn * 1_000_000)
             if config.log is not None:
                 options["log"] = _decisions(closing.enter_context(Log(config.log)))
         verbs = providers.load(config.backend, **options)

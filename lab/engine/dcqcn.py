@@ -7,11 +7,14 @@ Rates are integers of bits per second, times of nanoseconds; bytes are those of 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from lab.engine.notification import CNP_INTERVAL_NS
 
 SECOND = 1_000_000_000
 ALPHA_ONE = 1 << 30
 """Alpha, the estimate of how congested the path is, in fixed point."""
+PAPERS_RATE = 40_000_000_000
 BURST_BYTES = 16_384
 """Sent at once, however low the rate: so that a clock of tens of microseconds will do."""
 
@@ -31,6 +34,8 @@ class Dcqcn:
     """The link's; a flow starts with it."""
     g_shift: int = 8
     """g = 2^-g_shift: what one CNP, or `k_ns` without, weighs in alpha."""
+    n_ns: int = CNP_INTERVAL_NS
+    """Between two CNPs of a queue pair; shorter than K and T."""
     k_ns: int = 55_000
     t_ns: int = 55_000
     """T: the rate is raised this often, and each time `b_bytes` were sent."""
@@ -40,6 +45,25 @@ class Dcqcn:
     r_ai: int = 40_000_000
     r_hai: int = 400_000_000
     r_min: int = 1_000_000
+
+    @classmethod
+    def scaled(cls, line_rate: int) -> Dcqcn:
+        """The same course on a link of another rate: times in proportion to what the paper's link
+        of 40 Gbit/s takes for as many bytes, steps in proportion to the rate.
+        """
+
+        def longer(time_ns: int) -> int:
+            return time_ns * PAPERS_RATE // line_rate
+
+        own = cls(line_rate)
+        return replace(
+            own,
+            n_ns=longer(own.n_ns),
+            k_ns=longer(own.k_ns),
+            t_ns=longer(own.t_ns),
+            r_ai=own.r_ai * line_rate // PAPERS_RATE,
+            r_hai=own.r_hai * line_rate // PAPERS_RATE,
+        )
 
 
 class Limiter:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 CONGESTION_EXPERIENCED = 3
 CAPABLE = 2
 """ECN field of the IP header: CE, and ECT(0), which allows a router to set CE (RFC 3168)."""
-INTERVAL_NS = 50_000
+CNP_INTERVAL_NS = 50_000
 """Between two CNPs of a queue pair (N in Zhu et al., SIGCOMM 2015, section 3.1)."""
 RESERVED = bytes(16)
 
@@ -39,14 +39,15 @@ class Notifier:
         self._owed: tuple[Path, int] | None = None
 
     def notice(self, run: Run, now: int) -> None:
-        """Where packets that came are marked, owe their sender a CNP, one in `INTERVAL_NS`."""
+        """Where packets that came are marked, owe their sender a CNP, one in a while."""
         if run.path.traffic_class & 3 != CONGESTION_EXPERIENCED:
             return
         qp = self._qp
         qp.device.counters["np_ecn_marked_roce_packets"] += run.packet_count
         if self._silent_until is not None and now < self._silent_until:
             return
-        self._silent_until = now + INTERVAL_NS
+        parameters = qp.device.dcqcn
+        self._silent_until = now + (parameters.n_ns if parameters else CNP_INTERVAL_NS)
         datagram = DETH in run.first.headers
         to = run.header(DETH).src_qp if datagram else qp.attributes.dest_qp
         self._owed = Path(run.path.destination, run.path.source), to

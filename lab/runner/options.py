@@ -22,7 +22,8 @@ class Options:
 
     `hosts` None and `capture` "auto" choose the best there is; `out` None is a new directory
     under `runs`. `kernel` is that of the virtual machines (lab.hosts.vm.image.find), `kernel_end`
-    the end that is one in "interop"; `faults` is a fault plan (lab.wire.plan), checked.
+    the end that is one in "interop"; `faults` is a fault plan (lab.wire.plan), checked;
+    `dcqcn` is the link's rate in Mbit/s where our ends shall slow down for CNPs.
     """
 
     scenario: Scenario
@@ -36,6 +37,7 @@ class Options:
     kernel: str | None = None
     kernel_end: Role = "server"
     faults: Path | None = None
+    dcqcn: int | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """For run.json."""
@@ -51,4 +53,5 @@ class Options:
             "kernel": self.kernel,
             "kernel_end": self.kernel_end,
             "faults": str(self.faults) if self.faults else None,
+            "dcqcn": self.dcqcn,
         }

@@ -314,6 +314,7 @@ def _config(
         "path_mtu": options.defaults.mtu,
         "seed": options.seed,
         "psn_source": options.psn_source,
+        "dcqcn": options.dcqcn,
     }
     if role in recorder.taps:
         config["tap"] = str(recorder.taps[role])

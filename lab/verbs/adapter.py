@@ -12,7 +12,7 @@ from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address
 from random import Random
 from secrets import SystemRandom
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from lab.engine.device import Device
 from lab.engine.errors import VerbError
@@ -33,6 +33,8 @@ TICK_NS = 2_000_000
 """How often the thread looks at the time while somebody else receives."""
 _NAP_NS = 1_000_000
 """Waits shorter than poll's millisecond are slept in pieces."""
+_DRAIN = 64
+"""Looks at the socket, of some dozens of datagrams each, before a timeout is believed."""
 
 Stack = Callable[[Wire], Wire]
 
@@ -50,8 +52,8 @@ class Adapter:
     """The running form of a device, shared by the Contexts that have it open.
 
     `bottom` opens the wire of an address, `stack` puts others (tap, faults) on top. Whoever touches
-    `device` holds `lock` and calls `flush` before letting go. Raises OSError where the address
-    cannot be bound.
+    `device` holds `lock` and calls `flush` before letting go. `engine` are further arguments of the
+    device (lab.engine.device.Device). Raises OSError where the address cannot be bound.
     """
 
     def __init__(
@@ -62,11 +64,12 @@ class Adapter:
         stack: Stack | None = None,
         random: Random | None = None,
         log: Log | None = None,
+        **engine: Any,
     ) -> None:
         self._bottom = bottom(address)
         self.addresses = (self._bottom.address.packed,)
         self._wire: Wire = stack(self._bottom) if stack else self._bottom
-        self.device: Device = self._new_device(log)
+        self.device: Device = self._new_device(log, engine)
         self.lock = threading.RLock()
         self._keys = random or SystemRandom()
         self._random_qpns = random is not None
@@ -78,8 +81,8 @@ class Adapter:
         self._thread = threading.Thread(target=self._run, name=f"roce {address}", daemon=True)
         self._thread.start()
 
-    def _new_device(self, log: Log | None) -> Device:
-        return Device(log=log)
+    def _new_device(self, log: Log | None, engine: dict[str, Any]) -> Device:
+        return Device(log=log, **engine)
 
     def address(self, sgid_index: int) -> bytes:
         """The IP address of a GID; VerbError where the index has none."""
@@ -156,15 +159,32 @@ class Adapter:
 
     def _keep_time(self) -> None:
         """Let time pass, for somebody else receives."""
-        self.device.handle_timer(self.now())
+        self._pass_time()
         self.flush()
+
+    def _pass_time(self) -> None:
+        """No timeout strikes while its answer waits in the socket: who was not scheduled for so
+        long did not wait so long.
+        """
+        due = self.device.next_timer()
+        if due is not None and due <= self.now():
+            for _ in range(_DRAIN):
+                if not self._receive():
+                    break
+        self.device.handle_timer(self.now())
+
+    def _receive(self) -> int:
+        """Take some of what has come; how much."""
+        now, count = self.now(), 0
+        for burst in self._wire.receive(now):
+            self.device.receive(burst, now)
+            count += 1
+        return count
 
     def _progress(self) -> bool:
         """Receive, let time pass, send; whether it is worth looking again at once."""
-        now = self.now()
-        for burst in self._wire.receive(now):
-            self.device.receive(burst, now)
-        self.device.handle_timer(now)
+        self._receive()
+        self._pass_time()
         self.flush()
         return False
 

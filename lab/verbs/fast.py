@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import time
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dissectors import psn
 from lab.engine.events import Log
@@ -38,12 +38,14 @@ class FastAdapter(Adapter):
     _tries = 1
 
     def __init__(
-        self, address: str, *, random: Random | None = None, log: Log | None = None
+        self, address: str, *, random: Random | None = None, log: Log | None = None, **engine: Any
     ) -> None:
         self._udp = UdpWire(address, gather=True)
-        super().__init__(address, bottom=lambda _address: self._udp, random=random, log=log)
+        super().__init__(
+            address, bottom=lambda _address: self._udp, random=random, log=log, **engine
+        )
 
-    def _new_device(self, log: Log | None) -> FastDevice:
+    def _new_device(self, log: Log | None, engine: dict[str, Any]) -> FastDevice:
         udp = self._udp
         return FastDevice(
             udp.address.packed,
@@ -51,6 +53,7 @@ class FastAdapter(Adapter):
             surroundings=udp.surroundings,
             in_flight=udp.receive_buffer // IN_FLIGHT_SHARE,
             log=log,
+            **engine,
         )
 
     def post(self, qp: QueuePair, wr: SendWR) -> None:

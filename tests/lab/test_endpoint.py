@@ -401,6 +401,7 @@ def test_needs_the_standard_library_alone(lab: Lab) -> None:
         ({"flow": "nothing"}, "secure-flow"),
         ({"arguments": {"size": 1}}, "arguments"),
         ({"limits": {"handshake": -1}}, "expected seconds, found -1"),
+        ({"dcqcn": 0}, "1 to 1000000 Mbit/s, found 0"),
         ({"address": "192.0.2.1"}, "roce_0"),
         ({"certificate": "/nowhere.pem"}, "No such file"),
     ],

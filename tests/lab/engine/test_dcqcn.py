@@ -138,6 +138,14 @@ def test_at_the_line_rate_the_limit_goes() -> None:
     assert not flow.limiting
 
 
+def test_scaled_to_another_link() -> None:
+    """A tenth of the rate: everything takes ten times as long, steps are a tenth."""
+    slower = Dcqcn.scaled(4 * G)
+    assert (slower.n_ns, slower.k_ns, slower.t_ns) == (500 * US, 550 * US, 550 * US)
+    assert (slower.r_ai, slower.r_hai, slower.b_bytes) == (4_000_000, 40_000_000, 10_000_000)
+    assert Dcqcn.scaled(40 * G) == Dcqcn(40 * G)
+
+
 def test_pace() -> None:
     """At 20 Gbit/s 4096 bytes take 1638.4 ns."""
     flow = limiter()

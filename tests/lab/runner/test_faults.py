@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -16,7 +17,7 @@ from captures.truth import read
 from dissectors.bth import BTH
 from dissectors.icrc import ICRC_BAD
 from dissectors.ip import IPv4
-from dissectors.opcode import BY_VALUE
+from dissectors.opcode import BY_VALUE, Opcode
 from dissectors.packet import Packet
 from dissectors.psn import forward
 from lab.hosts.model import HostsError, Kind
@@ -39,11 +40,27 @@ bit = 300
 """
 
 
-def run(out: Path, hosts: Kind | None = None) -> Run:
-    scenario = load("secure-flow")
+MARK = """
+[[fault]]
+from = "client"
+action = "ce-mark"
+offset = 100
+"""
+
+
+def run(
+    out: Path,
+    hosts: Kind | None = None,
+    *,
+    name: str = "secure-flow",
+    faults: str = PLAN,
+    settings: tuple[str, ...] = (),
+    dcqcn: int | None = None,
+) -> Run:
+    scenario = load(name).with_arguments(settings)
     plan = out.with_suffix(".toml")
-    plan.write_text(PLAN)
-    options = Options(scenario, scenario.defaults, hosts=hosts, out=out, faults=plan)
+    plan.write_text(faults)
+    options = Options(scenario, scenario.defaults, hosts=hosts, out=out, faults=plan, dcqcn=dcqcn)
     execute(options, lambda _: None)
     return load_run(out)
 
@@ -90,6 +107,31 @@ def test_the_plan_is_carried_out(tmp_path: Path, hosts: Kind) -> None:
     assert sides["client", "server"].count(2) == 1
     assert sides["server", "server"].count(1) == 2
     assert sides["server", "client"].count(1) == 1
+
+
+def test_a_marked_packet_draws_a_cnp_that_slows_its_sender_down(tmp_path: Path) -> None:
+    """From the mark on the link to the rate, with the CNP on the wire between them."""
+    size = ("size=262144",)
+    done = run(tmp_path / "run", name="bulk", faults=MARK, settings=size, dcqcn=20)
+    assert (done.status, done.reason) == ("complete", "")
+    logs = {
+        name: [
+            json.loads(line)
+            for line in (tmp_path / f"run/log-{name}.jsonl").read_text().splitlines()
+        ]
+        for name in ("client", "server")
+    }
+    assert [line["event"] for line in logs["server"] if line["event"] != "qp_state"] == ["cnp_sent"]
+    rates = [line for line in logs["client"] if line["event"] == "rate"]
+    assert [rates[0][key] for key in ("why", "from", "to")] == ["CNP", 20_000_000, 10_000_000]
+    with captures.open(tmp_path / "run" / "capture.pcapng") as capture:
+        sent = [Packet.parse(frame.data) for frame in capture.frames()]
+    cnps = [one for one in sent if BTH in one and one[BTH].opcode == Opcode.CNP]
+    assert len(cnps) == 2  # once at each side of the link
+    assert {(one[BTH].becn, one[BTH].psn, len(one.payload)) for one in cnps} == {(1, 0, 16)}
+    capable = [one[IPv4].ecn for one in sent if BTH in one and one[BTH].opcode != Opcode.CNP]
+    assert capable.count(3) == 1
+    assert set(capable) == {2, 3}
 
 
 def test_loopback_has_no_such_link(tmp_path: Path) -> None:
