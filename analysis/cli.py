@@ -292,9 +292,9 @@ def _judging(path: Path, *, json: bool) -> Iterator[None]:
 
 def _print(results: Results, *, json: bool, every: bool) -> None:
     if json:
-        from analysis.document import document  # noqa: PLC0415
+        from analysis.document import text  # noqa: PLC0415
 
-        sys.stdout.write(_text(document(results)))
+        sys.stdout.writelines(text(results))
         sys.stdout.flush()
         return
     from analysis.terminal import show  # noqa: PLC0415 - loads rich
@@ -308,14 +308,15 @@ def _text(document: dict[str, Any]) -> str:
 
 def _keep(results: Results) -> None:
     """Write a run's results.json, whole or not at all; raises OSError."""
-    from analysis.document import document  # noqa: PLC0415
+    from analysis.document import text  # noqa: PLC0415
 
     if results.context.folder is None:
         return
     target = results.context.folder / "results.json"
     part = target.with_suffix(".part")
     try:
-        part.write_text(_text(document(results)), encoding="utf-8")
+        with part.open("w", encoding="utf-8") as stream:
+            stream.writelines(text(results))
         part.replace(target)
     finally:
         part.unlink(missing_ok=True)

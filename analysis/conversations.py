@@ -103,9 +103,9 @@ def same_connection(statements: Iterable[Negotiated]) -> list[tuple[Negotiated, 
     Two queue pairs may be connected again later: a voice speaks once of each connection, so its
     second statement begins the next.
     """
-    by_ends: defaultdict[frozenset[End], list[list[Negotiated]]] = defaultdict(list)
+    by_ends: defaultdict[tuple[End, ...], list[list[Negotiated]]] = defaultdict(list)
     for said in sorted(statements, key=_when):
-        groups = by_ends[frozenset(said.ends)]
+        groups = by_ends[tuple(sorted(said.ends))]
         if not groups or any(said.voice == other.voice for other in groups[-1]):
             groups.append([])
         groups[-1].append(said)
@@ -164,27 +164,20 @@ def _pair_negotiated(draft: Draft, groups: Sequence[tuple[Negotiated, ...]], tab
     """Pair the flows that `groups` tell of; a later group of the same flow takes over in time."""
     if not groups:
         return
-    flows: defaultdict[tuple[str | None, str | None, int | None], list[int]] = defaultdict(list)
-    for number in range(len(draft.source)):
-        key = draft.addresses[draft.source[number]], draft.addresses[draft.target[number]]
-        flows[*key, int(draft.queue_pair[number])].append(number)
     begins = _begins(groups, table["frame"][draft.rows], table["time_ns"][draft.rows])
-    starts: list[tuple[int, int, int, int]] = []
-    for number, group in enumerate(groups):
-        a, b = group[0].ends
-        ways = [
-            [n for n in flows.get((one.ip, to.ip, to.qpn), ()) if draft.sender[n] in (-1, one.qpn)]
-            for one, to in ((a, b), (b, a))
-        ]
-        forward, backward = (way[0] if way else -1 for way in ways)
+    flow, way = _flows_told(draft, groups)
+    # Flows come in order, so what is written last is the first one of each way.
+    chosen = np.full(2 * len(groups), -1, np.int64)
+    chosen[way[::-1]] = flow[::-1]
+    first_pair = len(draft.pairs)
+    for number, (forward, backward) in enumerate(chosen.reshape(-1, 2).tolist()):
+        group = groups[number]
         how = "cm" if all(said.source == "rdma-cm" for said in group) else "exchange"
-        pair = draft.add(Pair(forward, backward, how, number))
-        starts += [
-            (flow, begins[number], pair, side) for side, way in enumerate(ways) for flow in way
-        ]
-    if not starts:
+        draft.add(Pair(forward, backward, how, number))
+    if not len(flow):
         return
-    told = np.array(sorted(starts), np.int64)
+    told = np.stack((flow, begins[way // 2], first_pair + way // 2, way % 2), axis=1)
+    told = told[np.lexsort(told.T[::-1])]
     # The earliest statement of a flow also takes what came before it: clocks differ a little.
     told[np.concatenate(([True], told[1:, 0] != told[:-1, 0])), 1] = 0
     count = len(draft.flow) + 1
@@ -195,13 +188,37 @@ def _pair_negotiated(draft: Draft, groups: Sequence[tuple[Negotiated, ...]], tab
     draft.pair[mine], draft.side[mine] = taken[mine, 2], taken[mine, 3]
 
 
-def _begins(groups: Sequence[tuple[Negotiated, ...]], frame: Any, time_ns: Any) -> list[int]:
+def _flows_told(draft: Draft, groups: Sequence[tuple[Negotiated, ...]]) -> tuple[Ints, Ints]:
+    """The flows that `groups` tell of, and of each the way: 2 * group, + 1 from b to a."""
+    ids = {address: number for number, address in enumerate(draft.addresses)}
+    ends = [
+        (ids.get(a.ip or "", -1), a.qpn, ids.get(b.ip or "", -1), b.qpn)
+        for a, b in (group[0].ends for group in groups)
+    ]
+    there = np.array(ends, np.int64)
+    # From a to b, and from b to a: sender's address and queue pair, then the receiver's.
+    ways = np.stack((there, np.roll(there, 2, axis=1)), axis=1).reshape(-1, 4)
+    width = len(ids) + 1
+    key = (draft.source * width + draft.target) << 24 | draft.queue_pair
+    wanted = (ways[:, 0] * width + ways[:, 2]) << 24 | ways[:, 3]
+    wanted[(ways[:, 0] < 0) | (ways[:, 2] < 0)] = -1
+    order = np.argsort(key, kind="stable")
+    start = np.searchsorted(key[order], wanted)
+    count = np.searchsorted(key[order], wanted, "right") - start
+    way = np.repeat(np.arange(len(ways)), count)
+    flow = order[np.arange(len(way)) - np.repeat(np.cumsum(count) - count - start, count)]
+    # UD tells the sending queue pair, too.
+    mine = (draft.sender[flow] < 0) | (draft.sender[flow] == ways[way, 1])
+    return flow[mine], way[mine]
+
+
+def _begins(groups: Sequence[tuple[Negotiated, ...]], frame: Any, time_ns: Any) -> Ints:
     """The first packet that can belong to what each of `groups` negotiated."""
     frames = [max((s.frame for s in g if s.frame is not None), default=-1) for g in groups]
     times = [min((s.time_ns for s in g if s.time_ns is not None), default=-1) for g in groups]
     by_frame = np.searchsorted(frame.astype(np.int64), np.array(frames, np.int64))
     by_time = np.searchsorted(time_ns, np.array(times, np.int64))
-    begins: list[int] = np.where(np.array(frames) >= 0, by_frame, by_time).tolist()
+    begins: Ints = np.where(np.array(frames) >= 0, by_frame, by_time)
     return begins
 
 

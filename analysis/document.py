@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,25 +40,57 @@ class Results:
 
 def document(results: Results) -> dict[str, Any]:
     """Everything a machine needs of `results`, as JSON values."""
-    context = results.context
-    directions: dict[int, list[dict[str, Any]]] = {}
-    for judgement in results.judgements:
-        directions.setdefault(judgement.connection, []).append(_direction(judgement))
     return {
-        "schema": SCHEMA,
-        "run": None if context.folder is None else str(context.folder),
-        "verdict": str(results.verdict),
-        "capture": _capture(context),
-        "connections": [
-            _connection(connection) | {"directions": directions.get(connection.number, [])}
+        key: list(value) if isinstance(value, Iterator) else value
+        for key, value in _members(results)
+    }
+
+
+def text(results: Results) -> Iterator[str]:
+    """The document as JSON text, piece by piece: a line for each member, or each of a list's.
+
+    A hundred thousand connections come to more text than anyone wants to hold at once.
+    """
+    encode = json.JSONEncoder().encode
+    yield "{"
+    for number, (key, value) in enumerate(_members(results)):
+        yield f"{',' if number else ''}\n  {encode(key)}: "
+        if isinstance(value, Iterator):
+            yield "["
+            for place, one in enumerate(value):
+                yield f"{',' if place else ''}\n    {encode(one)}"
+            yield "\n  ]"
+        else:
+            yield encode(value)
+    yield "\n}\n"
+
+
+def _members(results: Results) -> Iterator[tuple[str, Any]]:
+    """Key and value of everything in the document; long lists as iterators."""
+    context = results.context
+    directions: dict[int, list[Judgement]] = {}
+    for judgement in results.judgements:
+        directions.setdefault(judgement.connection, []).append(judgement)
+    yield "schema", SCHEMA
+    yield "run", None if context.folder is None else str(context.folder)
+    yield "verdict", str(results.verdict)
+    yield "capture", _capture(context)
+    yield (
+        "connections",
+        (
+            _connection(connection)
+            | {"directions": [_direction(j) for j in directions.get(connection.number, [])]}
             for connection in context.conversations.connections
-        ],
-        "findings": [_finding(finding) for finding in results.findings],
-        "passes": [
+        ),
+    )
+    yield "findings", (_finding(finding) for finding in results.findings)
+    yield (
+        "passes",
+        [
             {"id": name, "verdict": str(result.verdict), "summary": result.summary}
             for name, result in results.passes.items()
         ],
-    }
+    )
 
 
 def unreadable(path: Path, message: str) -> dict[str, Any]:

@@ -201,7 +201,9 @@ def streams(table: Any) -> list[Stream]:
         draft.closed |= bool(segment.fin or segment.rst)
         mine, other = draft.halves[side], draft.halves[1 - side]
         _take(mine, other, segment, length, (frame, payload))
-    return [_finished(number, draft) for number, draft in enumerate(drafts)]
+    current.clear()
+    drafts.reverse()  # taken from the end, each is gone before the next stream is made
+    return [_finished(number, drafts.pop()) for number in range(len(drafts))]
 
 
 def _take(
