@@ -48,6 +48,8 @@ class Device:
         self.memory = Memory()
         self.counters = new_counters()
         self.events: deque[AsyncEvent] = deque()
+        self.on_event: Callable[[AsyncEvent], None] = self.events.append
+        """Takes each asynchronous event; they are kept in `events` unless told otherwise."""
         self._log = log
         self._queue_pairs: dict[int, QueuePair] = {}
         self._ready: dict[int, QueuePair] = {}
@@ -167,13 +169,7 @@ class Device:
             self._queue_pairs[number].handle_timer(now)
 
     def raise_event(self, kind: AsyncKind, number: int) -> None:
-        self.events.append(AsyncEvent(kind, number))
-
-    def overrun(self, cq: CompletionQueue) -> None:
-        """A completion found no room: every queue pair of that CQ is beyond use."""
-        for qp in self._queue_pairs.values():
-            if cq in (qp.send_cq, qp.receive_cq):
-                self.raise_event(AsyncKind.CQ_ERR, qp.number)
+        self.on_event(AsyncEvent(kind, number))
 
     def tell(self, now: int, event: str, qpn: int, data: dict[str, int | str]) -> None:
         if self._log is not None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import IntFlag
+from typing import NamedTuple
 
 from lab.engine.work import Sge
 
@@ -17,10 +19,23 @@ class Access(IntFlag):
     REMOTE_WRITE = 1 << 1
     REMOTE_READ = 1 << 2
     REMOTE_ATOMIC = 1 << 3
+    MW_BIND = 1 << 4
 
-    @property
-    def remote(self) -> bool:
-        return bool(self & ~Access.LOCAL_WRITE)
+
+class Bind(NamedTuple):
+    """What BIND_MW does: `length` bytes at `address` of the region `lkey` get the key `key`.
+
+    `old_key` is what the window's key was; with `own` (type 2) the queue pair it is posted to alone
+    reaches through it.
+    """
+
+    key: int
+    old_key: int
+    lkey: int
+    address: int
+    length: int
+    access: Access
+    own: bool
 
 
 class ProtectionError(Exception):
@@ -29,10 +44,18 @@ class ProtectionError(Exception):
     """
 
 
+ANY_QP = -1
+"""A window of type 1: every queue pair of its domain reaches through it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Region:
     """A memory region: `view` holds the bytes at `address` and after; `domain` is its protection
     domain.
+
+    `window` tells a bound memory window from a region (None): the number of the queue pair that
+    alone reaches through it (type 2), or ANY_QP. A window is for peers; its key is no lkey, and
+    `parent` is that of the region it opens.
     """
 
     key: int
@@ -40,6 +63,8 @@ class Region:
     view: memoryview
     access: Access
     domain: int
+    window: int | None = None
+    parent: int = 0
 
     def slice(self, address: int, length: int, domain: int, access: Access) -> memoryview:
         """The bytes at `address`; ProtectionError where this region does not give them."""
@@ -61,6 +86,7 @@ class Memory:
 
     def __init__(self) -> None:
         self._regions: dict[int, Region] = {}
+        self._windows: Counter[int] = Counter()
 
     def __len__(self) -> int:
         return len(self._regions)
@@ -76,19 +102,81 @@ class Memory:
 
     def deregister(self, key: int) -> None:
         """Forget the region; KeyError where there is none."""
-        del self._regions[key]
+        region = self._regions.pop(key)
+        if region.window is not None:
+            self._windows[region.parent] -= 1
+
+    def get(self, key: int) -> Region | None:
+        """The region of `key`, or None."""
+        return self._regions.get(key)
+
+    def windows_on(self, region: Region) -> int:
+        """How many windows are open on `region`."""
+        return self._windows[region.key]
+
+    def bind(self, bind: Bind, domain: int, qpn: int) -> None:
+        """Open a window on a region, in place of the one that `bind` replaces (IBTA vol. 1, 10.6.7;
+        kernel: rxe_mw.c); ProtectionError where the region does not allow it.
+
+        A window of no length is shut.
+        """
+        if bind.own and (bind.old_key in self or not bind.length):
+            reason = "is bound already" if bind.length else "is not shut by binding no bytes"
+            raise ProtectionError(f"window 0x{bind.old_key:08x} of type 2 {reason}")
+        if bind.length:
+            region = self._regions.get(bind.lkey)
+            if region is None or region.window is not None:
+                raise ProtectionError(f"no memory region has key 0x{bind.lkey:08x}")
+            if bind.key in self:
+                raise ProtectionError(f"key 0x{bind.key:08x} is in use")
+            if bind.access & (Access.REMOTE_WRITE | Access.REMOTE_ATOMIC):
+                needed = Access.MW_BIND | Access.LOCAL_WRITE
+            else:
+                needed = Access.MW_BIND
+            view = region.slice(bind.address, bind.length, domain, needed)
+            window = qpn if bind.own else ANY_QP
+            opened = Region(
+                bind.key, bind.address, view, bind.access, domain, window, parent=bind.lkey
+            )
+        if bind.old_key in self:
+            self.deregister(bind.old_key)
+        if bind.length:
+            self.register(opened)
+            self._windows[bind.lkey] += 1
 
     def invalidate(self, key: int, domain: int) -> None:
-        """Take remote access away from a region of `domain`; of other keys nothing."""
+        """Shut a window of type 2, take remote access away from a region of `domain`; of other keys
+        nothing.
+        """
         region = self._regions.get(key)
-        if region is not None and region.domain == domain:
+        if region is None or region.domain != domain:
+            return
+        if region.window is None:
             self._regions[key] = replace(region, access=region.access & Access.LOCAL_WRITE)
+        elif region.window != ANY_QP:
+            self.deregister(key)
 
-    def slice(self, key: int, address: int, length: int, domain: int, access: Access) -> memoryview:
-        """The bytes that `key` gives at `address`; ProtectionError where it does not give them."""
+    def slice(
+        self,
+        key: int,
+        address: int,
+        length: int,
+        domain: int,
+        access: Access,
+        *,
+        peer_of: int | None = None,
+    ) -> memoryview:
+        """The bytes that `key` gives at `address`; ProtectionError where it does not give them.
+
+        `peer_of` is the number of the queue pair whose peer asks; None: its own side does.
+        """
         region = self._regions.get(key)
         if region is None:
             raise ProtectionError(f"no memory region has key 0x{key:08x}")
+        if region.window is not None and peer_of is None:
+            raise ProtectionError(f"key 0x{key:08x} is a window's, which peers alone reach through")
+        if region.window not in {None, ANY_QP, peer_of}:
+            raise ProtectionError(f"key 0x{key:08x} is a window of queue pair {region.window}")
         return region.slice(address, length, domain, access)
 
     def gather(

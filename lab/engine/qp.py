@@ -19,7 +19,7 @@ from lab.engine.events import AsyncKind
 from lab.engine.memory import Access
 from lab.engine.notification import CAPABLE, Notifier, ecn
 from lab.engine.queues import CompletionQueue, ReceiveQueue
-from lab.engine.requester import COMPLETES_AS, WINDOW, Request, Requester
+from lab.engine.requester import COMPLETES_AS, LOCAL, WINDOW, Request, Requester
 from lab.engine.responder import Responder
 from lab.engine.segment import SHAPES, Train
 from lab.engine.states import Attr, QPState, QPType, refusal
@@ -30,7 +30,6 @@ from lab.engine.work import (
     SendWork,
     WCOpcode,
     WCStatus,
-    WROpcode,
 )
 
 if TYPE_CHECKING:
@@ -130,6 +129,7 @@ class QueuePair:
         self.signal_all = False
         self.window = WINDOW
         self.state = QPState.RESET
+        self._established = False
         self.attributes = Attributes()
         self.requester = Requester(self)
         self.completer = Completer(self)
@@ -161,6 +161,7 @@ class QueuePair:
             self._reset()
         elif (start, end) == (QPState.INIT, QPState.RTR):
             self.responder.reset(self.attributes.rq_psn)
+            self._established = False
         elif (start, end) == (QPState.RTR, QPState.RTS):
             self.requester.reset(self.attributes.sq_psn)
             self.completer.reset()
@@ -181,9 +182,18 @@ class QueuePair:
 
     def post_send(self, work: SendWork) -> None:
         """Queue `work`; VerbError where it cannot be."""
+        self.check_send(work)
+        self.requester.post(work)
+        if self.state in {QPState.SQE, QPState.ERR}:
+            self._flush_sends()
+        else:
+            self.device.wake(self)
+
+    def check_send(self, work: SendWork, ahead: int = 0) -> None:
+        """VerbError where `work` cannot be queued behind `ahead` others yet to be posted."""
         if self.state not in SENDING | {QPState.SQE, QPState.ERR}:
             raise VerbError(errno.EINVAL, f"a send posted in state {self.state.name}, not RTS")
-        if len(self.requester.queue) >= self.capacity.max_send_wr:
+        if len(self.requester.queue) + ahead >= self.capacity.max_send_wr:
             raise VerbError(
                 errno.ENOMEM, f"all {self.capacity.max_send_wr} send requests are outstanding"
             )
@@ -191,7 +201,8 @@ class QueuePair:
             raise VerbError(
                 errno.EINVAL, f"{len(work.sges)} SGEs, {self.capacity.max_send_sge} are allowed"
             )
-        if work.opcode is not WROpcode.LOCAL_INV and (self.kind, work.opcode) not in SHAPES:
+        local = work.opcode in LOCAL and self.kind is not QPType.UD
+        if not local and (self.kind, work.opcode) not in SHAPES:
             raise VerbError(errno.EINVAL, f"{self.kind.name} does not carry {work.opcode.name}")
         if work.inline is not None and len(work.inline) > self.capacity.max_inline:
             raise VerbError(
@@ -203,11 +214,6 @@ class QueuePair:
             raise VerbError(errno.EINVAL, f"{work.length} bytes, a message holds {limit}")
         if self.kind is QPType.UD and work.path is None:
             raise VerbError(errno.EINVAL, "a datagram needs an address handle")
-        self.requester.post(work)
-        if self.state in {QPState.SQE, QPState.ERR}:
-            self._flush_sends()
-        else:
-            self.device.wake(self)
 
     def post_receive(self, work: ReceiveWork) -> None:
         """Queue `work`; VerbError where it cannot be."""
@@ -226,6 +232,7 @@ class QueuePair:
             return
         self.notifier.notice(run, now)
         if run.first.is_request:
+            self._establish()
             self.responder.receive(run, now)
         elif self.state in SENDING:
             self.completer.receive(run, now)
@@ -243,6 +250,14 @@ class QueuePair:
         else:
             self.device.counters["rp_cnp_handled"] += run.packet_count
             self.limiter.cut(now)
+
+    def _establish(self) -> None:
+        """The first request to come while in RTR tells the consumer that its peer is connected
+        (IBTA vol. 1, 11.6.3.2).
+        """
+        if self.state is QPState.RTR and self.kind is not QPType.UD and not self._established:
+            self._established = True
+            self.device.raise_event(AsyncKind.COMM_EST, self.number)
 
     def _admits(self, run: Run) -> bool:
         own = self.attributes
@@ -372,8 +387,12 @@ class QueuePair:
         self._push(self.receive_cq, completion)
 
     def _push(self, cq: CompletionQueue, completion: Completion) -> None:
-        if not cq.push(completion):
-            self.device.overrun(cq)
+        """A full CQ loses the completion, and is told to be in error once (IBTA vol. 1, 11.6.3.1;
+        kernel: rxe_cq.c).
+        """
+        first = not cq.overrun
+        if not cq.push(completion) and first:
+            self.device.raise_event(AsyncKind.CQ_ERR, self.number)
 
     def fail_send(self, status: WCStatus, reason: str, now: int) -> None:
         """The oldest request fails, and with it the queue pair, or only its sending

@@ -46,7 +46,11 @@ COMPLETES_AS = {
     WROpcode.ATOMIC_CMP_AND_SWP: WCOpcode.COMP_SWAP,
     WROpcode.ATOMIC_FETCH_AND_ADD: WCOpcode.FETCH_ADD,
     WROpcode.LOCAL_INV: WCOpcode.LOCAL_INV,
+    WROpcode.BIND_MW: WCOpcode.BIND_MW,
 }
+
+LOCAL = {WROpcode.LOCAL_INV, WROpcode.BIND_MW}
+"""Requests that change memory of this side and send nothing."""
 
 
 @dataclass(slots=True)
@@ -140,10 +144,10 @@ class Requester:
                 self.cursor += 1
             elif self.outstanding >= self._qp.window or not self._may_send(request, now):
                 return None
-            elif request.work.opcode is WROpcode.LOCAL_INV:
+            elif request.work.opcode in LOCAL:
                 if self.cursor:
                     return None
-                self._invalidate(request)
+                self._perform(request, now)
             else:
                 return request
         return None
@@ -173,10 +177,19 @@ class Requester:
             self._qp.log(now, "credit_wait", ssn=known.ssn + 1, lsn=known.lsn or 0)
         return False
 
-    def _invalidate(self, request: Request) -> None:
-        self._qp.device.memory.invalidate(request.work.immediate, self._qp.domain)
+    def _perform(self, request: Request, now: int) -> None:
+        """Invalidate a key, or bind a window."""
+        qp, work = self._qp, request.work
+        try:
+            if work.bind is not None:
+                qp.device.memory.bind(work.bind, qp.domain, qp.number)
+            else:
+                qp.device.memory.invalidate(work.immediate, qp.domain)
+        except ProtectionError as error:
+            qp.fail_send(WCStatus.MW_BIND_ERR, str(error), now)
+            return
         self.queue.popleft()
-        self._qp.complete_send(request, WCStatus.SUCCESS)
+        qp.complete_send(request, WCStatus.SUCCESS)
 
     def _train(self, request: Request) -> Train:
         qp, work = self._qp, request.work

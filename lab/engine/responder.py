@@ -74,7 +74,9 @@ class Responder:
         """
         if not length:
             return memoryview(bytearray())
-        return self.qp.device.memory.slice(r_key, va, length, self.qp.domain, access)
+        return self.qp.device.memory.slice(
+            r_key, va, length, self.qp.domain, access, peer_of=self.qp.number
+        )
 
     def write_place(self, run: Run) -> tuple[int, int, int, int]:
         """(r_key, va, length, bytes that came before `run`) of the WRITE that `run` belongs to."""

@@ -7,9 +7,12 @@ and `ibv_wc_flags`.
 from __future__ import annotations
 
 from enum import IntEnum, IntFlag
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from lab.engine.burst import Path
+
+if TYPE_CHECKING:
+    from lab.engine.memory import Bind
 
 
 class WROpcode(IntEnum):
@@ -21,6 +24,7 @@ class WROpcode(IntEnum):
     ATOMIC_CMP_AND_SWP = 5
     ATOMIC_FETCH_AND_ADD = 6
     LOCAL_INV = 7
+    BIND_MW = 8
     SEND_WITH_INV = 9
 
 
@@ -38,6 +42,7 @@ class WCStatus(IntEnum):
     LOC_QP_OP_ERR = 2
     LOC_PROT_ERR = 4
     WR_FLUSH_ERR = 5
+    MW_BIND_ERR = 6
     BAD_RESP_ERR = 7
     LOC_ACCESS_ERR = 8
     REM_INV_REQ_ERR = 9
@@ -53,6 +58,7 @@ class WCOpcode(IntEnum):
     RDMA_READ = 2
     COMP_SWAP = 3
     FETCH_ADD = 4
+    BIND_MW = 5
     LOCAL_INV = 6
     RECV = 128
     RECV_RDMA_WITH_IMM = 129
@@ -91,6 +97,7 @@ class SendWork(NamedTuple):
     """UD: where to; with `remote_qpn` and `remote_qkey`."""
     remote_qpn: int = 0
     remote_qkey: int = 0
+    bind: Bind | None = None
 
     @property
     def length(self) -> int:

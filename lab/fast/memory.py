@@ -83,7 +83,8 @@ class MirroredMemory(Memory):
 
     def register(self, region: Region) -> None:
         super().register(region)
-        if len(region.view):
+        # Windows are the engine's: whatever names one is taken from compiled code.
+        if len(region.view) and region.window is None:
             self._mirror(region)
 
     def deregister(self, key: int) -> None:

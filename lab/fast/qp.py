@@ -109,6 +109,10 @@ class FastQueuePair(QueuePair):
         )
         self.device.ring_for(self)
 
+    def check_send(self, work: SendWork, ahead: int = 0) -> None:
+        self.device.recall(self)
+        super().check_send(work, ahead)
+
     @staticmethod
     def _flags(work: SendWork) -> int:
         flags = int(work.flags) & ~_INLINE

@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from lab.engine.device import Device
 from lab.engine.errors import VerbError
-from lab.engine.events import Log
+from lab.engine.events import AsyncEvent, Log
 from lab.engine.qp import QueuePair
 from lab.wire.udp import UdpWire
 from lab.wire.wire import Wire
 
 if TYPE_CHECKING:
+    from lab.verbs.device import Context
     from lab.verbs.wr import SendWR
 
 FIRST_QPN = 17
@@ -70,6 +71,9 @@ class Adapter:
         self.addresses = (self._bottom.address.packed,)
         self._wire: Wire = stack(self._bottom) if stack else self._bottom
         self.device: Device = self._new_device(log, engine)
+        self.device.on_event = self._deliver
+        self.owners: dict[int, Context] = {}
+        """Which Context gets the asynchronous events of a queue pair."""
         self.lock = threading.RLock()
         self._keys = random or SystemRandom()
         self._random_qpns = random is not None
@@ -107,6 +111,10 @@ class Adapter:
             key = self._keys.getrandbits(32)
             if key and key not in self.device.memory:
                 return key
+
+    def _deliver(self, event: AsyncEvent) -> None:
+        if (owner := self.owners.get(event.number)) is not None:
+            owner.raise_event(event.kind)
 
     @staticmethod
     def now() -> int:

@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 import copy
+import ctypes
+import errno
 from typing import TYPE_CHECKING, Any
 
+from dissectors.ip import internet_checksum
 from lab.engine.burst import Path
 from lab.engine.errors import VerbError
+from lab.verbs import libibverbs_enums as e
 from lab.verbs.base import PyverbsCM, PyverbsObject, table, verb
 from lab.verbs.pyverbs_error import PyverbsUserError
 from lab.verbs.utils import gid_bytes, gid_text
 
 if TYPE_CHECKING:
     from lab.verbs.adapter import Adapter
+    from lab.verbs.cq import WC
     from lab.verbs.pd import PD
 
 _IPV4_MAPPED = bytes(10) + b"\xff\xff"
+GRH_SIZE = 40
 
 
 class GID(PyverbsObject):
-    """A global identifier: for RoCEv2 an IPv6 address, or an IPv4-mapped one."""
+    """A global identifier: for RoCEv2 an IPv6 address, or an IPv4-mapped one.
+
+    Support: full.
+    """
 
     def __init__(self, val: str | None = None) -> None:
         self.raw = bytes(16) if val is None else gid_bytes(val)
@@ -66,7 +75,10 @@ class _Route(PyverbsObject):
 
 
 class GlobalRoute(_Route):
-    """`ibv_global_route`: where to, and what the IP header says besides."""
+    """`ibv_global_route`: where to, and what the IP header says besides.
+
+    Support: full.
+    """
 
     def __init__(
         self,
@@ -90,6 +102,8 @@ class GlobalRoute(_Route):
 class AHAttr(_Route):
     """`ibv_ah_attr`. On Ethernet only the global route says where to; LIDs are kept
     and not used.
+
+    Support: full.
     """
 
     def __init__(
@@ -120,11 +134,17 @@ class AHAttr(_Route):
     def path(self, adapter: Adapter) -> Path:
         """The engine's form of it; VerbError where it names no way on Ethernet."""
         if not self.is_global:
-            raise VerbError(22, "an address on Ethernet needs is_global and a GlobalRoute")
+            raise VerbError(
+                errno.EINVAL, "an address on Ethernet needs is_global and a GlobalRoute"
+            )
+        if self.port_num != 1:
+            raise VerbError(errno.EINVAL, f"port {self.port_num}, there is port 1")
         source = adapter.address(self.sgid_index)
         target = self._dgid[12:] if self._dgid.startswith(_IPV4_MAPPED) else self._dgid
         if len(source) != len(target):
-            raise VerbError(22, f"GID {self.sgid_index} and {self.dgid} are of two IP versions")
+            raise VerbError(
+                errno.EINVAL, f"GID {self.sgid_index} and {self.dgid} are of two IP versions"
+            )
         return Path(source, target, self.traffic_class, self.hop_limit, self.flow_label)
 
     def copy(self) -> AHAttr:
@@ -143,7 +163,10 @@ class AHAttr(_Route):
 
 
 class GRH(PyverbsObject):
-    """`ibv_grh`: the 40 bytes before a UD message."""
+    """`ibv_grh`: the 40 bytes before a UD message.
+
+    Support: full.
+    """
 
     def __init__(
         self,
@@ -173,18 +196,52 @@ class GRH(PyverbsObject):
 
 
 class AH(PyverbsCM):
-    """An address handle: `AH(pd, attr=AHAttr)`; from a completion (`wc=`, `grh=`)
-    it is not supported.
+    """An address handle: `AH(pd, attr=AHAttr)`, or of whoever sent a datagram:
+    `AH(pd, wc=WC, grh=ADDRESS, port_num=1)` with the address of the 40 bytes before its payload.
+
+    Support: full.
     """
 
+    pd: PD | None = None
+
     def __init__(self, pd: PD, **kwargs: Any) -> None:
-        if set(kwargs) != {"attr"}:
-            raise PyverbsUserError("AH takes attr=AHAttr(...); from a WC it is not supported")
-        attr: AHAttr = kwargs["attr"]
+        adapter = pd.ctx.adapter
         with verb("Failed to create AH"):
-            self.path = attr.path(pd.ctx.adapter)
-        self.pd: PD | None = pd
-        pd.add_ref(self)
+            attr = kwargs["attr"] if len(kwargs) == 1 else _answering(adapter, **kwargs)
+            self.path = attr.path(adapter)
+        self.pd = pd
+        pd.ahs.add(self)
 
     def close(self) -> None:
         self.pd = None
+
+
+def _answering(adapter: Adapter, wc: WC, grh: int, port_num: int) -> AHAttr:
+    """Where a datagram came from (`ibv_init_ah_from_wc`); VerbError where it does not say."""
+    if not wc.wc_flags & e.IBV_WC_GRH:
+        raise VerbError(errno.EINVAL, "the completion has no GRH, which says who sent")
+    header = ctypes.string_at(grh, GRH_SIZE)
+    # RoCEv2 over IPv4: 20 unspecified bytes, then the IPv4 header, whose checksum sums to all ones.
+    ipv4 = header[20:]
+    if ipv4[0] >> 4 == 4 and not internet_checksum(ipv4):
+        target, own = _IPV4_MAPPED + ipv4[12:16], ipv4[16:20]
+        traffic_class, flow_label, hop_limit = ipv4[1], 0, ipv4[8]
+    elif header[0] >> 4 == 6:
+        target, own = header[8:24], header[24:40]
+        word = int.from_bytes(header[:4], "big")
+        traffic_class, flow_label, hop_limit = word >> 20 & 0xFF, word & 0xFFFFF, header[7]
+    else:
+        raise VerbError(errno.EINVAL, "expected an IP header at `grh`, found none")
+    if own not in adapter.addresses:
+        raise VerbError(errno.EINVAL, "the datagram was sent to no GID of this device")
+    gid = GID()
+    gid.raw = target
+    route = GlobalRoute(gid, flow_label, adapter.addresses.index(own), hop_limit, traffic_class)
+    return AHAttr(
+        dlid=wc.slid,
+        sl=wc.sl,
+        src_path_bits=wc.dlid_path_bits,
+        is_global=1,
+        port_num=port_num,
+        gr=route,
+    )

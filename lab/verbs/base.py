@@ -4,19 +4,39 @@ in the right order.
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 from weakref import WeakSet
 
 from lab.engine.errors import VerbError
 from lab.verbs.pyverbs_error import PyverbsRDMAError
 
 
+def PyverbsRDMAErrno(msg: str) -> PyverbsRDMAError:
+    """`msg` as an error, with the errno that the C library was left with."""
+    return PyverbsRDMAError(msg, ctypes.get_errno())
+
+
+def inc_rkey(rkey: int) -> int:
+    """The key after `rkey`: its low 8 bits are the consumer's to count (ibv_inc_rkey)."""
+    return (rkey & ~0xFF) | (rkey + 1) & 0xFF
+
+
+def unsupported(what: str) -> NoReturn:
+    """Refuse as a device without the feature does: PyverbsRDMAError with EOPNOTSUPP."""
+    raise PyverbsRDMAError(f"{what} is not supported", errno.EOPNOTSUPP)
+
+
 class PyverbsObject:
-    """Base of everything; `logger` is named after the class."""
+    """Base of everything; `logger` is named after the class.
+
+    Support: full.
+    """
 
     @property
     def logger(self) -> logging.Logger:
@@ -31,6 +51,8 @@ class PyverbsCM(PyverbsObject):
     end.
 
     Closing twice is closing once.
+
+    Support: full.
     """
 
     def __enter__(self) -> Self:
@@ -45,7 +67,8 @@ class PyverbsCM(PyverbsObject):
         self.close()
 
     def __del__(self) -> None:
-        self.close()
+        with suppress(PyverbsRDMAError):  # there is nobody to tell
+            self.close()
 
     def close(self) -> None:
         """Give back what is held."""

@@ -1,29 +1,114 @@
-"""Devices and contexts (pyverbs.device): get_device_list, Context, DeviceAttr,
-PortAttr, GIDEntry.
-"""
+"""Devices and contexts (pyverbs.device): devices, attributes, the GID table, events."""
 
 from __future__ import annotations
 
 import errno
+import os
+import time
+from collections import deque
+from collections.abc import Sequence
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import WeakSet
 
-from lab.engine.qp import MAX_MESSAGE
+from lab.engine.events import AsyncKind
 from lab.verbs import libibverbs_enums as e
 from lab.verbs.addr import GID
-from lab.verbs.base import PyverbsCM, PyverbsObject, close_weakrefs, table
+from lab.verbs.base import PyverbsCM, PyverbsObject, close_weakrefs, table, unsupported
+from lab.verbs.device_attr import (
+    CQModerationCaps,
+    DeviceAttr,
+    DeviceAttrEx,
+    ODPCaps,
+    PacketPacingCaps,
+    PCIAtomicCaps,
+    PortAttr,
+    QueryDeviceExInput,
+    RSSCaps,
+    TMCaps,
+    TSOCaps,
+)
 from lab.verbs.devices import Devices
+from lab.verbs.interface import active_mtu, index_of
 from lab.verbs.pyverbs_error import PyverbsRDMAError, PyverbsUserError
+from lab.verbs.text import (
+    guid_format,
+    guid_to_hex,
+    phys_state_to_str,
+    port_state_to_str,
+    speed_to_str,
+    str_from_flags,
+    translate_device_caps,
+    translate_event_type,
+    translate_gid_type,
+    translate_link_layer,
+    translate_mtu,
+    translate_node_type,
+    translate_port_cap_flags,
+    translate_port_cap_flags2,
+    translate_transport_type,
+    width_to_str,
+)
 from lab.verbs.utils import gid_text
 
 if TYPE_CHECKING:
     from lab.verbs.adapter import Adapter
 
+__all__ = [
+    "DM",
+    "PKEY",
+    "AllocDmAttr",
+    "AsyncEvent",
+    "CQModerationCaps",
+    "Context",
+    "Device",
+    "DeviceAttr",
+    "DeviceAttrEx",
+    "FdArr",
+    "GIDEntry",
+    "ODPCaps",
+    "PCIAtomicCaps",
+    "PacketPacingCaps",
+    "PortAttr",
+    "QueryDeviceExInput",
+    "RSSCaps",
+    "TMCaps",
+    "TSOCaps",
+    "get_device_list",
+    "guid_format",
+    "guid_to_hex",
+    "phys_state_to_str",
+    "port_state_to_str",
+    "rdma_get_devices",
+    "speed_to_str",
+    "str_from_flags",
+    "translate_device_caps",
+    "translate_event_type",
+    "translate_gid_type",
+    "translate_link_layer",
+    "translate_mtu",
+    "translate_node_type",
+    "translate_port_cap_flags",
+    "translate_port_cap_flags2",
+    "translate_transport_type",
+    "width_to_str",
+]
+
 PKEY = 0xFFFF
 
 
+def guid_of(name: str) -> int:
+    """There is no hardware to name: 8 bytes from the device's name, marked as locally made (the
+    U/L bit of EUI-64), in host order.
+    """
+    return int.from_bytes(sha256(name.encode()).digest()[:8], "big") | 0x02 << 56
+
+
 class Device(PyverbsObject):
-    """An entry of the device list; `name` is bytes, as libibverbs gives it."""
+    """An entry of the device list; `name` is bytes, as libibverbs gives it.
+
+    Support: full.
+    """
 
     def __init__(
         self, name: bytes, guid: int, node_type: int, transport_type: int, index: int
@@ -36,116 +121,75 @@ class Device(PyverbsObject):
 
     def __str__(self) -> str:
         return (
-            f"Device {self.name.decode()}, node type CA, transport type IB, "
-            f"guid {self.guid:x}, index {self.index}"
+            f"Device {self.name.decode()}, node type {translate_node_type(self.node_type)}, "
+            f"transport type {translate_transport_type(self.transport_type)}, "
+            f"guid {guid_to_hex(self.guid)}, index {self.index}"
         )
 
 
-class DeviceAttr(PyverbsObject):
-    """What the device can do; the limits are those this transport keeps to."""
-
-    fw_version = ""
-    node_guid = 0
-    sys_image_guid = 0
-    max_mr_size = MAX_MESSAGE
-    page_size_cap = 0xFFFFF000
-    vendor_id = 0xFFFFFF
-    vendor_part_id = 0
-    hw_ver = 0
-    max_qp = 0xFFFFFE
-    max_qp_wr = 16384
-    device_cap_flags = (
-        e.IBV_DEVICE_RC_RNR_NAK_GEN | e.IBV_DEVICE_SYS_IMAGE_GUID | e.IBV_DEVICE_SRQ_RESIZE
-    )
-    max_sge = 32
-    max_sge_rd = 32
-    max_cq = 1 << 20
-    max_cqe = 1 << 16
-    max_mr = 1 << 20
-    max_pd = 1 << 20
-    max_qp_rd_atom = 128
-    max_ee_rd_atom = 0
-    max_res_rd_atom = 1 << 20
-    max_qp_init_rd_atom = 128
-    max_ee_init_rd_atom = 0
-    atomic_caps = e.IBV_ATOMIC_HCA
-    max_ee = 0
-    max_rdd = 0
-    max_mw = 0
-    max_raw_ipv6_qps = 0
-    max_raw_ethy_qp = 0
-    max_mcast_grp = 0
-    max_mcast_qp_attach = 0
-    max_ah = 1 << 20
-    max_fmr = 0
-    max_map_per_fmr = 0
-    max_srq = 1 << 20
-    max_srq_wr = 16384
-    max_srq_sge = 32
-    max_pkeys = 1
-    local_ca_ack_delay = 15
-    phys_port_cnt = 1
-
-    def __str__(self) -> str:
-        names = [name for name in vars(DeviceAttr) if name.startswith(("max_", "atomic", "phys"))]
-        return table(*((name.replace("_", " "), getattr(self, name)) for name in names))
-
-
-class PortAttr(PyverbsObject):
-    """Port 1, the only one."""
-
-    def __init__(self, active_mtu: int, gids: int) -> None:
-        self.state = e.IBV_PORT_ACTIVE
-        self.max_mtu = e.IBV_MTU_4096
-        self.active_mtu = active_mtu
-        self.gid_tbl_len = gids
-        self.port_cap_flags = int(e.IBV_PORT_CM_SUP | e.IBV_PORT_IP_BASED_GIDS)
-        self.max_msg_sz = MAX_MESSAGE
-        self.bad_pkey_cntr = 0
-        self.qkey_viol_cntr = 0
-        self.pkey_tbl_len = 1
-        self.lid = 0
-        self.sm_lid = 0
-        self.lmc = 0
-        self.max_vl_num = 1
-        self.sm_sl = 0
-        self.subnet_timeout = 0
-        self.init_type_reply = 0
-        self.active_width = 1
-        self.active_speed = 1
-        self.phys_state = 5
-        self.link_layer = e.IBV_LINK_LAYER_ETHERNET
-        self.flags = int(e.IBV_QPF_GRH_REQUIRED)
-        self.port_cap_flags2 = 0
-        self.active_speed_ex = 0
-
-    def __str__(self) -> str:
-        return table(*((name.replace("_", " "), value) for name, value in vars(self).items()))
-
-
 class GIDEntry(PyverbsObject):
-    """An entry of the GID table."""
+    """An entry of the GID table; the two halves are in network byte order.
 
-    def __init__(self, gid: bytes, gid_index: int) -> None:
-        self._gid = gid
+    Support: full.
+    """
+
+    def __init__(
+        self,
+        subnet_prefix: int = 0,
+        interface_id: int = 0,
+        gid_index: int = 0,
+        port_num: int = 0,
+        gid_type: int = 0,
+        ndev_ifindex: int = 0,
+    ) -> None:
+        self.gid_subnet_prefix = subnet_prefix
+        self.gid_interface_id = interface_id
         self.gid_index = gid_index
-        self.port_num = 1
-        self.gid_type = e.IBV_GID_TYPE_ROCE_V2
-        self.ndev_ifindex = 0
-
-    @property
-    def gid_subnet_prefix(self) -> int:
-        return int.from_bytes(self._gid[:8], "little")
-
-    @property
-    def gid_interface_id(self) -> int:
-        return int.from_bytes(self._gid[8:], "little")
+        self.port_num = port_num
+        self.gid_type = gid_type
+        self.ndev_ifindex = ndev_ifindex
 
     def gid_str(self) -> str:
-        return gid_text(self._gid)
+        halves = (self.gid_subnet_prefix, self.gid_interface_id)
+        return gid_text(b"".join(half.to_bytes(8, "little") for half in halves))
 
     def __str__(self) -> str:
-        return table(("GID", self.gid_str()), ("GID Index", self.gid_index))
+        return table(
+            ("GID", self.gid_str()),
+            ("GID Index", self.gid_index),
+            ("Port number", self.port_num),
+            ("GID type", translate_gid_type(self.gid_type)),
+            ("Ndev ifindex", self.ndev_ifindex),
+            width=24,
+        )
+
+
+class AsyncEvent(PyverbsObject):
+    """Something that befell an object of the Context without being asked for.
+
+    Support: full. `ack` has nothing to do: no object waits for it.
+    """
+
+    def __init__(self, event_type: int = 0) -> None:
+        self.event_type = event_type
+
+    def ack(self) -> None:
+        pass
+
+    def __str__(self) -> str:
+        return table(("Event Type", translate_event_type(self.event_type)), width=24)
+
+
+class AllocDmAttr(PyverbsObject):
+    """What device memory to allocate.
+
+    Support: full, but no device here has any (DM).
+    """
+
+    def __init__(self, length: int, log_align_req: int = 0, comp_mask: int = 0) -> None:
+        self.length = length
+        self.log_align_req = log_align_req
+        self.comp_mask = comp_mask
 
 
 class Context(PyverbsCM):
@@ -155,12 +199,17 @@ class Context(PyverbsCM):
     the environment's (ROCELAB_DEVICES). Contexts of one device share its queue-pair numbers, keys
     and thread. Raises PyverbsRDMAError where there is no such device, or its address cannot be
     bound.
+
+    Support: partly. A Context is opened by name; importing one (`cmd_fd`), one of rdma_cm (`cmid`)
+    and a provider's attributes (`attr`) are not supported.
     """
 
     devices: ClassVar[Devices | None] = None
     _adapter: Adapter | None = None
 
     def __init__(self, **kwargs: Any) -> None:
+        if kwargs.get("cmd_fd") is not None or kwargs.get("cmid") is not None:
+            unsupported("Importing a device")
         name = kwargs.get("name")
         if name is None:
             raise PyverbsUserError("Device name must be provided")
@@ -170,7 +219,9 @@ class Context(PyverbsCM):
         self.ccs: WeakSet[Any] = WeakSet()
         self.cqs: WeakSet[Any] = WeakSet()
         self.qps: WeakSet[Any] = WeakSet()
+        self._events: deque[AsyncKind] = deque()
         self._adapter = self._devices.open(name)
+        self.cmd_fd = os.eventfd(0, os.EFD_SEMAPHORE | os.EFD_CLOEXEC)
 
     @property
     def adapter(self) -> Adapter:
@@ -186,18 +237,39 @@ class Context(PyverbsCM):
         close_weakrefs([self.qps, self.ccs, self.cqs, self.pds])
         self._adapter = None
         self._devices.close(self.name)
+        os.close(self.cmd_fd)
 
     @property
     def num_comp_vectors(self) -> int:
         return 1
 
+    def raise_event(self, kind: AsyncKind) -> None:
+        """Have `get_async_event` give an event of `kind`."""
+        self._events.append(kind)
+        os.eventfd_write(self.cmd_fd, 1)
+
+    def get_async_event(self) -> AsyncEvent:
+        """The next event; waits for it (`cmd_fd` is readable while there is one)."""
+        os.eventfd_read(self.cmd_fd)
+        return AsyncEvent(e.ibv_event_type(self._events.popleft()))
+
     def query_device(self) -> DeviceAttr:
-        return DeviceAttr()
+        return DeviceAttr(guid_of(self.name))
+
+    def query_device_ex(self, ex_input: QueryDeviceExInput | None = None) -> DeviceAttrEx:
+        return DeviceAttrEx(self.query_device())
+
+    def query_rt_values_ex(self, comp_mask: int = e.IBV_VALUES_MASK_RAW_CLOCK) -> tuple[int, int]:
+        """(seconds, nanoseconds) of the device's clock, which is the machine's monotonic one."""
+        if comp_mask != e.IBV_VALUES_MASK_RAW_CLOCK:
+            raise PyverbsRDMAError("Failed to query real time values", errno.EINVAL)
+        return divmod(time.monotonic_ns(), 1_000_000_000)
 
     def query_port(self, port_num: int) -> PortAttr:
         """Attributes of port 1; EINVAL for another."""
         self._check_port(port_num, "Failed to query port")
-        return PortAttr(e.IBV_MTU_4096, len(self.adapter.addresses))
+        addresses = self.adapter.addresses
+        return PortAttr(min(map(active_mtu, addresses)), len(addresses))
 
     def query_gid(self, port_num: int, index: int) -> GID:
         """GID `index` of the port: the device's own address."""
@@ -210,11 +282,28 @@ class Context(PyverbsCM):
         return int(e.IBV_GID_TYPE_SYSFS_ROCE_V2)
 
     def query_gid_table(self, max_entries: int, flags: int = 0) -> list[GIDEntry]:
-        entries = [self.query_gid_ex(1, index) for index in range(len(self.adapter.addresses))]
-        return entries[:max_entries]
+        """Every GID; -EINVAL where there are more than `max_entries`."""
+        count = len(self.adapter.addresses)
+        if flags or max_entries < count:
+            what = f"Failed to query gid tables of the device: it has {count} entries"
+            raise PyverbsRDMAError(what, -errno.EINVAL)
+        return [self.query_gid_ex(1, index) for index in range(count)]
 
     def query_gid_ex(self, port_num: int, gid_index: int, flags: int = 0) -> GIDEntry:
-        return GIDEntry(self._gid(port_num, gid_index), gid_index)
+        """One GID; ENODATA where the index has none."""
+        what = f"Failed to query gid table of port {port_num} in index {gid_index}"
+        self._check_port(port_num, f"{what}, port")
+        if not 0 <= gid_index < len(self.adapter.addresses):
+            raise PyverbsRDMAError(what, errno.ENODATA)
+        gid = self._gid(port_num, gid_index)
+        return GIDEntry(
+            int.from_bytes(gid[:8], "little"),
+            int.from_bytes(gid[8:], "little"),
+            gid_index,
+            port_num,
+            e.IBV_GID_TYPE_ROCE_V2,
+            index_of(self.adapter.addresses[gid_index]),
+        )
 
     def query_pkey(self, port_num: int, index: int) -> int:
         """The default partition key at index 0, the only one."""
@@ -241,10 +330,54 @@ class Context(PyverbsCM):
         return packed if len(packed) == 16 else bytes(10) + b"\xff\xff" + packed
 
 
+class FdArr(PyverbsObject):
+    """Descriptors, the first `count` of `arr`.
+
+    Support: full.
+    """
+
+    def __init__(self, arr: Sequence[int] = (), count: int = 0) -> None:
+        self.arr = list(arr[:count])
+        self.count = count
+
+    def __str__(self) -> str:
+        return table(("Number of fd in arr", self.count), ("FDs in arr", self.arr), width=20)
+
+
+class DM(PyverbsCM):
+    """Memory on the device: there is none.
+
+    Support: no.
+    """
+
+    def __init__(self, context: Context, dm_attr: AllocDmAttr | None = None, **kwargs: Any) -> None:
+        if kwargs.get("handle") is not None:
+            unsupported("Importing device memory")
+        raise PyverbsUserError("Device doesn't support dm allocation")
+
+    def unimport(self) -> None:
+        unsupported("Device memory")
+
+    def copy_to_dm(self, dm_offset: int, data: bytes, length: int) -> None:
+        unsupported("Device memory")
+
+    def copy_from_dm(self, dm_offset: int, length: int) -> bytes:
+        unsupported("Device memory")
+
+    @property
+    def handle(self) -> int:
+        unsupported("Device memory")
+
+
 def get_device_list(devices: Devices | None = None) -> list[Device]:
     """The devices of `devices`, or of the environment (ROCELAB_DEVICES)."""
     names = (devices or Context.devices or Devices.from_environment()).names
     return [
-        Device(name.encode(), 0, e.IBV_NODE_CA, e.IBV_TRANSPORT_IB, index)
+        Device(name.encode(), guid_of(name), e.IBV_NODE_CA, e.IBV_TRANSPORT_IB, index)
         for index, name in enumerate(names)
     ]
+
+
+def rdma_get_devices() -> list[Device]:
+    """As `get_device_list`: rdma_cm has no devices of its own here."""
+    return get_device_list()

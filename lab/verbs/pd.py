@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from itertools import count
-from typing import Any
+from typing import Any, NoReturn
 from weakref import WeakSet
 
-from lab.verbs.base import PyverbsCM, close_weakrefs
+from lab.verbs.base import PyverbsCM, PyverbsObject, close_weakrefs, unsupported
 from lab.verbs.device import Context
 from lab.verbs.pyverbs_error import PyverbsUserError
 
 _handles = count(1)
 
+Allocator = Callable[..., Any]
+
 
 class PD(PyverbsCM):
     """Queue pairs reach only memory of their own domain; closing it closes all that
     was made in it.
+
+    Support: partly. Importing a PD by its handle, and advice about memory, are not supported.
     """
 
     _open = False
@@ -23,23 +28,82 @@ class PD(PyverbsCM):
     def __init__(self, creator: Context, **kwargs: Any) -> None:
         if not isinstance(creator, Context):
             raise PyverbsUserError(f"Cannot create PD from {type(creator)}")
-        if kwargs:
-            raise PyverbsUserError("Importing a PD by its handle is not supported")
+        if kwargs.get("handle") is not None:
+            unsupported("Importing a PD")
+        creator.adapter  # noqa: B018  (a closed Context refuses)
         self.ctx = creator
         self.handle = next(_handles)
+        self.parent_domains: WeakSet[Any] = WeakSet()
         self.qps: WeakSet[Any] = WeakSet()
         self.ahs: WeakSet[Any] = WeakSet()
+        self.mws: WeakSet[Any] = WeakSet()
         self.mrs: WeakSet[Any] = WeakSet()
         self.srqs: WeakSet[Any] = WeakSet()
         self._open = True
         creator.pds.add(self)
 
-    def add_ref(self, obj: Any) -> None:
-        """`obj` is closed with this domain."""
-        groups = {"QP": self.qps, "QPEx": self.qps, "AH": self.ahs, "MR": self.mrs}
-        groups.get(type(obj).__name__, self.srqs).add(obj)
+    @property
+    def pd(self) -> int:
+        """Its handle: there is no C object to point at."""
+        return self.handle
+
+    def advise_mr(self, advise: int, flags: int, sg_list: Sequence[Any]) -> NoReturn:
+        """Advice about memory is for on-demand paging, which is not supported."""
+        unsupported("Advising about an MR")
+
+    def unimport(self) -> None:
+        unsupported("Importing a PD")
 
     def close(self) -> None:
         if self._open:
             self._open = False
-            close_weakrefs([self.qps, self.ahs, self.mrs, self.srqs])
+            own = self.parent_domains, self.qps, self.ahs, self.mws, self.mrs, self.srqs
+            close_weakrefs(own)
+
+
+class ParentDomainContext(PyverbsObject):
+    """A consumer's allocator of the memory of queues.
+
+    Support: no. Queues here are the interpreter's own objects.
+    """
+
+    def __init__(
+        self, pd: PD, alloc_func: Allocator, free_func: Allocator, user_data: Any = None
+    ) -> None:
+        self.pd = pd
+        self.p_alloc = alloc_func
+        self.p_free = free_func
+        self.user_data = user_data
+
+
+class ParentDomainInitAttr(PyverbsObject):
+    """What to make a parent domain of.
+
+    Support: partly. Allocators are not supported.
+    """
+
+    def __init__(self, pd: PD, pd_context: ParentDomainContext | None = None) -> None:
+        self.pd = pd
+        self.pd_context = pd_context
+        self.comp_mask = 0
+
+
+class ParentDomain(PD):
+    """A PD that stands for another, whose memory its queue pairs reach.
+
+    Support: partly. With allocators it is refused (EOPNOTSUPP).
+    """
+
+    def __init__(self, context: Context, attr: ParentDomainInitAttr) -> None:
+        if attr.pd_context is not None:
+            unsupported("A parent domain with allocators")
+        super().__init__(context)
+        self.protection_domain = attr.pd
+        self.handle = attr.pd.handle
+        self.cqs: WeakSet[Any] = WeakSet()
+        attr.pd.parent_domains.add(self)
+
+    def close(self) -> None:
+        if self._open:
+            close_weakrefs([self.cqs])
+            super().close()

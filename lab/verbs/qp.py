@@ -1,175 +1,96 @@
-"""Queue pairs (pyverbs.qp): QPCap, QPInitAttr, QPAttr, QP."""
+"""Queue pairs (pyverbs.qp): QPCap, QPInitAttr, QPInitAttrEx, QPAttr, QP, QPEx."""
 
 from __future__ import annotations
 
 import copy
+import ctypes
 import errno
+from collections.abc import Sequence
+from socket import htonl
+from typing import Any
+from weakref import WeakSet
 
 from lab.engine.errors import VerbError
 from lab.engine.memory import Access
 from lab.engine.qp import Attributes, Capacity, QueuePair
 from lab.engine.states import TRANSITIONS, Attr, QPState, QPType
 from lab.verbs import libibverbs_enums as e
-from lab.verbs.addr import AHAttr
-from lab.verbs.base import PyverbsCM, PyverbsObject, table, verb
-from lab.verbs.cq import CQ
-from lab.verbs.device import PKEY
+from lab.verbs.addr import AH
+from lab.verbs.base import PyverbsCM, close_weakrefs, table, unsupported, verb
+from lab.verbs.device import PKEY, Context
+from lab.verbs.device_attr import DeviceAttr
+from lab.verbs.mr import MW, MWBind, MWBindInfo
 from lab.verbs.pd import PD
-from lab.verbs.pyverbs_error import PyverbsRDMAError, PyverbsUserError
-from lab.verbs.srq import SRQ
+from lab.verbs.pyverbs_error import PyverbsRDMAError
+from lab.verbs.qp_attr import ECE, QPAttr, QPCap, QPInitAttr, QPInitAttrEx
 from lab.verbs.utils import MTU_BYTES, qp_state_to_str, qp_type_to_str
-from lab.verbs.wr import RecvWR, SendWR
+from lab.verbs.wr import SGE, RecvWR, SendWR
 
-MAX_WR = 16384
-MAX_SGE = 32
+__all__ = [
+    "ECE",
+    "MAX_INLINE",
+    "MAX_SGE",
+    "MAX_WR",
+    "QP",
+    "DataBuffer",
+    "QPAttr",
+    "QPCap",
+    "QPEx",
+    "QPInitAttr",
+    "QPInitAttrEx",
+]
+
+MAX_WR = DeviceAttr.max_qp_wr
+MAX_SGE = DeviceAttr.max_sge
 MAX_INLINE = 1024
 PSN_MASK = 0xFFFFFF
 
 
-class QPCap(PyverbsObject):
-    """How many requests, pieces of each, and bytes inline."""
-
-    def __init__(
-        self,
-        max_send_wr: int = 1,
-        max_recv_wr: int = 10,
-        max_send_sge: int = 1,
-        max_recv_sge: int = 1,
-        max_inline_data: int = 0,
-    ) -> None:
-        self.max_send_wr = max_send_wr
-        self.max_recv_wr = max_recv_wr
-        self.max_send_sge = max_send_sge
-        self.max_recv_sge = max_recv_sge
-        self.max_inline_data = max_inline_data
-
-    def __str__(self) -> str:
-        return table(*((name.replace("_", " "), value) for name, value in vars(self).items()))
-
-
-class QPInitAttr(PyverbsObject):
-    """What to create a queue pair with."""
-
-    def __init__(
-        self,
-        qp_type: int = e.IBV_QPT_UD,
-        qp_context: object = None,
-        scq: CQ | None = None,
-        rcq: CQ | None = None,
-        srq: SRQ | None = None,
-        cap: QPCap | None = None,
-        sq_sig_all: int = 1,
-    ) -> None:
-        for cq in (scq, rcq):
-            if cq is not None and not isinstance(cq, CQ):
-                raise PyverbsUserError(f"Expected CQ/CQEX, got {type(cq)}")
-        self.qp_type = qp_type
-        self.qp_context = qp_context
-        self.send_cq = scq
-        self.recv_cq = rcq
-        self.srq = srq
-        self.cap = copy.copy(cap) if cap is not None else QPCap(0, 0, 0, 0, 0)
-        self.sq_sig_all = sq_sig_all
-
-    def __str__(self) -> str:
-        head = table(("QP type", qp_type_to_str(self.qp_type)), ("SQ sig. all", self.sq_sig_all))
-        return f"{head}QP caps:\n{self.cap}"
-
-
-class QPAttr(PyverbsObject):
-    """What to set with a modify, and what a query gives; PSNs and codes as
-    `ibv_qp_attr` has them.
-    """
-
-    def __init__(
-        self,
-        qp_state: int = e.IBV_QPS_INIT,
-        cur_qp_state: int = e.IBV_QPS_RESET,
-        port_num: int = 1,
-        path_mtu: int = e.IBV_MTU_1024,
-    ) -> None:
-        self.qp_state = qp_state
-        self.cur_qp_state = cur_qp_state
-        self.port_num = port_num
-        self.path_mtu = path_mtu
-        self.path_mig_state = 0
-        self.qkey = 0
-        self.rq_psn = 0
-        self.sq_psn = 0
-        self.dest_qp_num = 0
-        self.qp_access_flags = 0
-        self.pkey_index = 0
-        self.alt_pkey_index = 0
-        self.en_sqd_async_notify = 0
-        self.sq_draining = 0
-        self.max_rd_atomic = 0
-        self.max_dest_rd_atomic = 0
-        self.min_rnr_timer = 0
-        self.timeout = 0
-        self.retry_cnt = 0
-        self.rnr_retry = 0
-        self.alt_port_num = 0
-        self.alt_timeout = 0
-        self.rate_limit = 0
-        self.cap = QPCap(0, 0, 0, 0, 0)
-        self._ah_attr = AHAttr(port_num=0)
-        self._alt_ah_attr = AHAttr(port_num=0)
-
-    @property
-    def ah_attr(self) -> AHAttr:
-        """Copied when set and when read."""
-        return self._ah_attr.copy()
-
-    @ah_attr.setter
-    def ah_attr(self, val: AHAttr) -> None:
-        self._ah_attr = val.copy()
-
-    @property
-    def alt_ah_attr(self) -> AHAttr:
-        """Kept, but there are no alternate paths."""
-        return self._alt_ah_attr.copy()
-
-    @alt_ah_attr.setter
-    def alt_ah_attr(self, val: AHAttr) -> None:
-        self._alt_ah_attr = val.copy()
-
-    def __str__(self) -> str:
-        rows = [(name.strip("_").replace("_", " "), value) for name, value in vars(self).items()]
-        return table(*((name, value) for name, value in rows if isinstance(value, int)))
-
-
 class QP(PyverbsCM):
-    """A queue pair of type RC, UC or UD, created in a PD.
+    """A queue pair of type RC, UC or UD, made from a PD and a QPInitAttr, or a Context and a
+    QPInitAttrEx.
 
     With `qp_attr` it is taken as far towards RTS as its type allows. Refused verbs raise
-    PyverbsRDMAError with the errno of libibverbs and the broken rule in words.
+    PyverbsRDMAError with the errno of libibverbs and the broken rule in words; `bad_wr`, where
+    given, is then the request that was refused.
+
+    Support: partly. XRC and raw packet queue pairs and ECE are not supported.
     """
 
     engine: QueuePair | None = None
 
-    def __init__(self, creator: PD, init_attr: QPInitAttr, qp_attr: QPAttr | None = None) -> None:
-        if not isinstance(creator, PD):
-            raise PyverbsRDMAError("Failed to create QP: it is made from a PD", errno.EOPNOTSUPP)
-        self.pd: PD | None = creator
-        self._adapter = creator.ctx.adapter
+    pd: PD | None = None
+
+    def __init__(
+        self,
+        creator: PD | Context,
+        init_attr: QPInitAttr | QPInitAttrEx,
+        qp_attr: QPAttr | None = None,
+    ) -> None:
+        self.mws: WeakSet[MW] = WeakSet()
+        self.context = creator if isinstance(creator, Context) else None
+        self.pd = pd = _domain(creator, init_attr)
+        self._adapter = pd.ctx.adapter
         self.scq, self.rcq, self.srq = init_attr.send_cq, init_attr.recv_cq, init_attr.srq
         self._set = QPAttr(qp_state=e.IBV_QPS_RESET)
         self._init_attr = init_attr
-        self.engine = self._create(creator, init_attr)
-        creator.add_ref(self)
+        self.engine = self._create(pd, init_attr)
+        pd.qps.add(self)
+        if self.context is not None:
+            self.context.qps.add(self)
         for owner in (self.scq, self.rcq, self.srq):
             if owner is not None:
                 owner.qps.add(self)
         if qp_attr is not None:
             (self.to_rts if self.qp_type == e.IBV_QPT_UD else self.to_init)(qp_attr)
 
-    def _create(self, pd: PD, init_attr: QPInitAttr) -> QueuePair:
+    def _create(self, pd: PD, init_attr: QPInitAttr | QPInitAttrEx) -> QueuePair:
         scq, rcq, srq, cap = init_attr.send_cq, init_attr.recv_cq, init_attr.srq, init_attr.cap
-        if scq is None or rcq is None or scq.engine is None or rcq.engine is None:
-            raise PyverbsRDMAError("Failed to create QP: it needs two open CQs", errno.EINVAL)
         if init_attr.qp_type not in set(QPType):
             kind = qp_type_to_str(init_attr.qp_type)
             raise PyverbsRDMAError(f"Failed to create QP of type {kind}", errno.EOPNOTSUPP)
+        if scq is None or rcq is None or scq.engine is None or rcq.engine is None:
+            raise PyverbsRDMAError("Failed to create QP: it needs two open CQs", errno.EINVAL)
         asked = max(cap.max_send_wr, cap.max_recv_wr), max(cap.max_send_sge, cap.max_recv_sge)
         if asked[0] > MAX_WR or asked[1] > MAX_SGE or cap.max_inline_data > MAX_INLINE:
             limits = f"{MAX_WR} requests, {MAX_SGE} SGEs, {MAX_INLINE} bytes inline"
@@ -188,8 +109,10 @@ class QP(PyverbsCM):
         else:
             receives = device.receive_queue(capacity.max_recv_wr, capacity.max_recv_sge)
         with adapter.lock:
+            number = adapter.new_qpn()
+            adapter.owners[number] = pd.ctx
             return device.queue_pair(
-                adapter.new_qpn(),
+                number,
                 QPType(init_attr.qp_type),
                 pd.handle,
                 scq.engine,
@@ -200,22 +123,23 @@ class QP(PyverbsCM):
             )
 
     @property
-    def _live(self) -> QueuePair:
+    def live(self) -> QueuePair:
+        """The engine's queue pair; EBADF where this is closed."""
         if self.engine is None:
             raise PyverbsRDMAError("The QP is closed", errno.EBADF)
         return self.engine
 
     @property
     def qp_num(self) -> int:
-        return self._live.number
+        return self.live.number
 
     @property
     def qp_type(self) -> int:
-        return e.ibv_qp_type(self._live.kind)
+        return e.ibv_qp_type(self.live.kind)
 
     @property
     def qp_state(self) -> int:
-        return e.ibv_qp_state(self._live.state)
+        return e.ibv_qp_state(self.live.state)
 
     def to_init(self, qp_attr: QPAttr) -> None:
         """RESET to INIT."""
@@ -223,19 +147,19 @@ class QP(PyverbsCM):
 
     def to_rtr(self, qp_attr: QPAttr) -> None:
         """To RTR, by way of INIT if it is not there yet."""
-        if self._live.state is not QPState.INIT:
+        if self.live.state is not QPState.INIT:
             self.to_init(qp_attr)
         self._go(qp_attr, QPState.RTR, "RTR")
 
     def to_rts(self, qp_attr: QPAttr) -> None:
         """To RTS, by way of INIT and RTR if it is not there yet."""
-        if self._live.state is not QPState.RTR:
+        if self.live.state is not QPState.RTR:
             self.to_rtr(qp_attr)
         self._go(qp_attr, QPState.RTS, "RTS")
 
     def _go(self, qp_attr: QPAttr, end: QPState, name: str) -> None:
         steps = {QPState.INIT: QPState.RESET, QPState.RTR: QPState.INIT, QPState.RTS: QPState.RTR}
-        mask = TRANSITIONS[steps[end], end][self._live.kind].required | Attr.STATE
+        mask = TRANSITIONS[steps[end], end][self.live.kind].required | Attr.STATE
         qp_attr.qp_state = e.ibv_qp_state(end)
         self._modify(qp_attr, mask, f"Failed to modify QP state to {name}")
 
@@ -244,7 +168,7 @@ class QP(PyverbsCM):
         self._modify(qp_attr, Attr(comp_mask), "Failed to modify QP")
 
     def _modify(self, attr: QPAttr, mask: Attr, what: str) -> None:
-        qp = self._live
+        qp = self.live
         if mask & Attr.CUR_STATE and attr.cur_qp_state != qp.state:
             current = qp_state_to_str(qp.state)
             raise PyverbsRDMAError(f"{what}: the state is {current}", errno.EINVAL)
@@ -265,20 +189,32 @@ class QP(PyverbsCM):
         """All attributes as they are, whatever the mask."""
         attr = copy.copy(self._set)
         attr.qp_state = attr.cur_qp_state = self.qp_state
-        attr.cap = copy.copy(self._init_attr.cap)
-        return attr, copy.copy(self._init_attr)
+        held = self.live.capacity
+        attr.cap = QPCap(
+            held.max_send_wr,
+            held.max_recv_wr,
+            held.max_send_sge,
+            held.max_recv_sge,
+            held.max_inline,
+        )
+        init = QPInitAttr(cap=attr.cap, qp_type=self.qp_type, sq_sig_all=self._init_attr.sq_sig_all)
+        init.send_cq, init.recv_cq, init.srq = self.scq, self.rcq, self.srq
+        return attr, init
 
     def post_send(self, wr: SendWR, bad_wr: SendWR | None = None) -> None:
         """Post `wr` and those chained to it; those before a refused one stay posted."""
-        qp = self._live
+        qp = self.live
         adapter = self._adapter
         one: SendWR | None = wr
         with adapter.lock:
             try:
                 while one is not None:
                     adapter.post(qp, one)
+                    if one.window is not None:
+                        one.posted()
                     one = one.next_wr
             except VerbError as error:
+                _tell_bad(one, bad_wr)
                 what = f"Failed to post send: {error.reason}"
                 raise PyverbsRDMAError(what, error.errno) from None
             finally:
@@ -286,7 +222,7 @@ class QP(PyverbsCM):
 
     def post_recv(self, wr: RecvWR, bad_wr: RecvWR | None = None) -> None:
         """Post `wr` and those chained to it; those before a refused one stay posted."""
-        qp = self._live
+        qp = self.live
         one: RecvWR | None = wr
         with self._adapter.lock:
             try:
@@ -294,18 +230,44 @@ class QP(PyverbsCM):
                     qp.post_receive(one.work())
                     one = one.next_wr
             except VerbError as error:
+                _tell_bad(one, bad_wr)
                 what = f"Failed to post recv: {error.reason}"
                 raise PyverbsRDMAError(what, error.errno) from None
+
+    def bind_mw(self, mw: MW, mw_bind: MWBind) -> None:
+        """Bind a window of type 1, or with no length shut it; its `rkey` is the new one at once.
+        EINVAL for a window of type 2.
+        """
+        if mw.type != e.IBV_MW_TYPE_1:
+            what = "Failed to Bind MW: one of type 2 is bound by IBV_WR_BIND_MW"
+            raise PyverbsRDMAError(what, errno.EINVAL)
+        flags = mw_bind.send_flags
+        wr = SendWR(wr_id=mw_bind.wr_id, opcode=e.IBV_WR_BIND_MW, send_flags=flags)
+        wr.set_bind_wr(mw, mw_bind.info)
+        self.post_send(wr)
+
+    def query_data_in_order(self, op: int, flags: int = 0) -> int:
+        """0: whether data arrives in order is not promised."""
+        return 0
+
+    def set_ece(self, ece: ECE) -> None:
+        if ece.vendor_id:
+            unsupported("ECE")
+
+    def query_ece(self) -> ECE:
+        unsupported("ECE")
 
     def close(self) -> None:
         """Destroy the queue pair; what was posted is forgotten."""
         if self.engine is None:
             return
+        close_weakrefs([self.mws])
         engine, self.engine = self.engine, None
         adapter = self._adapter
         with adapter.lock:
             adapter.device.remove(engine)
-        self.pd = self.scq = self.rcq = self.srq = None
+            adapter.owners.pop(engine.number, None)
+        self.pd = self.context = self.scq = self.rcq = self.srq = None
 
     def __str__(self) -> str:
         return table(
@@ -313,6 +275,186 @@ class QP(PyverbsCM):
             ("  number", self.qp_num),
             ("  state", qp_state_to_str(self.qp_state)),
         )
+
+
+class DataBuffer(PyverbsCM):
+    """Inline data of a QPEx: `length` bytes at `addr`.
+
+    Support: full.
+    """
+
+    def __init__(self, addr: int, length: int) -> None:
+        self.addr = addr
+        self.length = length
+
+
+class QPEx(QP):
+    """A queue pair that requests are built on: `wr_start`, set `wr_id` and `wr_flags`, one of the
+    `wr_` requests and its `wr_set_` data, any number of times, then `wr_complete` (or `wr_abort`).
+
+    Nothing is posted before `wr_complete`, and nothing at all where it refuses.
+
+    Support: partly. wr_atomic_write, wr_flush, wr_send_tso and wr_set_xrc_srqn are refused
+    (EOPNOTSUPP), and there are no indirection tables.
+    """
+
+    def __init__(
+        self, creator: Context, init_attr: QPInitAttrEx, qp_attr: QPAttr | None = None
+    ) -> None:
+        super().__init__(creator, init_attr, qp_attr)
+        self.comp_mask = 0
+        self.wr_id = 0
+        self.wr_flags = 0
+        self.ind_table: Any = None
+        self._building: list[SendWR] | None = None
+
+    def _request(self, opcode: int, imm_data: int = 0) -> SendWR:
+        """A request of `opcode` on the list, without data yet."""
+        if self._building is None:
+            raise PyverbsRDMAError("A request outside wr_start and wr_complete", errno.EINVAL)
+        wr = SendWR(
+            self.wr_id, opcode, num_sge=1, imm_data=imm_data, sg=_NO_DATA, send_flags=self.wr_flags
+        )
+        wr.set_sges([])
+        self._building.append(wr)
+        return wr
+
+    @property
+    def _last(self) -> SendWR:
+        if not self._building:
+            raise PyverbsRDMAError("Data without a request", errno.EINVAL)
+        return self._building[-1]
+
+    def wr_start(self) -> None:
+        self._building = []
+
+    def wr_abort(self) -> None:
+        self._building = None
+
+    def wr_complete(self) -> None:
+        """Post what was built, or where any of it cannot be, none of it."""
+        building, self._building = self._building or [], None
+        qp, adapter = self.live, self._adapter
+        with verb("ibv_wr_complete failed."), adapter.lock:
+            works = [wr.work() for wr in building]
+            for ahead, work in enumerate(works):
+                qp.check_send(work, ahead)
+            for wr, work in zip(building, works, strict=True):
+                qp.post_send(work)
+                wr.posted()
+            adapter.posted(qp)
+
+    def wr_send(self) -> None:
+        self._request(e.IBV_WR_SEND)
+
+    def wr_send_imm(self, data: int) -> None:
+        self._request(e.IBV_WR_SEND_WITH_IMM, htonl(data))
+
+    def wr_send_inv(self, invalidate_rkey: int) -> None:
+        self._request(e.IBV_WR_SEND_WITH_INV, invalidate_rkey)
+
+    def wr_local_inv(self, invalidate_rkey: int) -> None:
+        self._request(e.IBV_WR_LOCAL_INV, invalidate_rkey)
+
+    def wr_rdma_write(self, rkey: int, remote_addr: int) -> None:
+        self._request(e.IBV_WR_RDMA_WRITE).set_wr_rdma(rkey, remote_addr)
+
+    def wr_rdma_write_imm(self, rkey: int, remote_addr: int, data: int) -> None:
+        wr = self._request(e.IBV_WR_RDMA_WRITE_WITH_IMM, htonl(data))
+        wr.set_wr_rdma(rkey, remote_addr)
+
+    def wr_rdma_read(self, rkey: int, remote_addr: int) -> None:
+        self._request(e.IBV_WR_RDMA_READ).set_wr_rdma(rkey, remote_addr)
+
+    def wr_atomic_cmp_swp(self, rkey: int, remote_addr: int, compare: int, swap: int) -> None:
+        wr = self._request(e.IBV_WR_ATOMIC_CMP_AND_SWP)
+        wr.set_wr_atomic(rkey, remote_addr, compare, swap)
+
+    def wr_atomic_fetch_add(self, rkey: int, remote_addr: int, add: int) -> None:
+        self._request(e.IBV_WR_ATOMIC_FETCH_AND_ADD).set_wr_atomic(rkey, remote_addr, add)
+
+    def wr_bind_mw(self, mw: MW, rkey: int, bind_info: MWBindInfo) -> None:
+        """Bind a window of type 2 under the key `rkey`, which only the low 8 bits of may be new."""
+        self._request(e.IBV_WR_BIND_MW).bind(mw, rkey, bind_info)
+        self.mws.add(mw)
+
+    def wr_atomic_write(self, rkey: int, remote_addr: int, atomic_wr: bytes) -> None:
+        unsupported("ATOMIC_WRITE")
+
+    def wr_flush(self, rkey: int, remote_addr: int, length: int, ptype: int, level: int) -> None:
+        unsupported("FLUSH")
+
+    def wr_send_tso(self, hdr: int, hdr_sz: int, mss: int) -> None:
+        unsupported("TSO")
+
+    def wr_set_xrc_srqn(self, remote_srqn: int) -> None:
+        unsupported("XRC")
+
+    def wr_set_ud_addr(self, ah: AH, remote_qpn: int, remote_rkey: int) -> None:
+        """Where a datagram goes; what pyverbs calls `remote_rkey` is the queue key."""
+        self._last.set_wr_ud(ah, remote_qpn, remote_rkey)
+
+    def wr_set_sge(self, sge: SGE) -> None:
+        self._last.set_sges([sge])
+
+    def wr_set_sge_list(self, num_sge: int, sg_list: Sequence[SGE]) -> None:
+        self._last.set_sges(sg_list[:num_sge])
+
+    def wr_set_inline_data(self, addr: int, length: int) -> None:
+        """Copy `length` bytes at `addr`."""
+        self.wr_set_inline_data_list(1, [DataBuffer(addr, length)])
+
+    def wr_set_inline_data_list(self, num_buf: int, buf_list: Sequence[DataBuffer]) -> None:
+        """Copy several pieces, to be laid end to end."""
+        pieces = (ctypes.string_at(piece.addr, piece.length) for piece in buf_list[:num_buf])
+        wr = self._last
+        wr.inline = b"".join(pieces)
+        wr.send_flags |= e.IBV_SEND_INLINE
+
+
+_NO_DATA = [SGE(0, 0, 0)]
+
+# What `comp_mask` may name, and the send operations there are (wr_ calls).
+_MASK = int(e.IBV_QP_INIT_ATTR_PD | e.IBV_QP_INIT_ATTR_SEND_OPS_FLAGS)
+_EMPTY_MASK = int(e.IBV_QP_INIT_ATTR_CREATE_FLAGS | e.IBV_QP_INIT_ATTR_MAX_TSO_HEADER)
+"""May be named, with nothing in it."""
+_OPERATIONS = int(
+    e.IBV_QP_EX_WITH_RDMA_WRITE
+    | e.IBV_QP_EX_WITH_RDMA_WRITE_WITH_IMM
+    | e.IBV_QP_EX_WITH_SEND
+    | e.IBV_QP_EX_WITH_SEND_WITH_IMM
+    | e.IBV_QP_EX_WITH_RDMA_READ
+    | e.IBV_QP_EX_WITH_ATOMIC_CMP_AND_SWP
+    | e.IBV_QP_EX_WITH_ATOMIC_FETCH_AND_ADD
+    | e.IBV_QP_EX_WITH_LOCAL_INV
+    | e.IBV_QP_EX_WITH_BIND_MW
+    | e.IBV_QP_EX_WITH_SEND_WITH_INV
+)
+
+
+def _domain(creator: PD | Context, attr: QPInitAttr | QPInitAttrEx) -> PD:
+    """The protection domain of a new queue pair; PyverbsRDMAError for what it cannot be made of."""
+    if isinstance(creator, PD):
+        return creator
+    if not isinstance(attr, QPInitAttrEx):
+        raise PyverbsRDMAError("Failed to create QP: a Context takes a QPInitAttrEx", errno.EINVAL)
+    if attr.qp_type not in set(QPType):
+        unsupported(f"A queue pair of type {qp_type_to_str(attr.qp_type)}")
+    extra = attr.comp_mask & ~(_MASK | _EMPTY_MASK)
+    if extra or attr.create_flags or attr.max_tso_header:
+        unsupported(f"Creating a QP with {attr.mask_to_str(attr.comp_mask & ~_MASK)}")
+    uses_operations = attr.comp_mask & e.IBV_QP_INIT_ATTR_SEND_OPS_FLAGS
+    if uses_operations and attr.send_ops_flags & ~_OPERATIONS:
+        unsupported(f"Send operations 0x{attr.send_ops_flags & ~_OPERATIONS:x}")
+    if not attr.comp_mask & e.IBV_QP_INIT_ATTR_PD or attr.pd is None:
+        raise PyverbsRDMAError("Failed to create QP: it needs a PD", errno.EINVAL)
+    return attr.pd
+
+
+def _tell_bad(refused: SendWR | RecvWR | None, bad_wr: SendWR | RecvWR | None) -> None:
+    """Make `bad_wr` a copy of the request that was refused."""
+    if bad_wr is not None and refused is not None:
+        vars(bad_wr).update(vars(refused))
 
 
 FIELDS: dict[Attr, tuple[str, ...]] = {

@@ -2,12 +2,31 @@
 
 from __future__ import annotations
 
-from lab.engine.states import QPState, QPType
+from lab.engine.states import QPState
+from lab.verbs import libibverbs_enums as e
 from lab.verbs.pyverbs_error import PyverbsUserError
 
 MTU_BYTES = {1: 256, 2: 512, 3: 1024, 4: 2048, 5: 4096}
 _STATES = ("Reset", "Init", "RTR", "RTS", "SQD", "SQE", "Error", "Unknown")
-_ACCESS = ("Local write", "Remote write", "Remote read", "Remote atomic", "MW bind", "Zero based")
+_ACCESS = (
+    "Local write",
+    "Remote write",
+    "Remote read",
+    "Remote atomic",
+    "MW bind",
+    "Zero based",
+    "On demand",
+)
+_TYPES = {
+    2: "RC",
+    3: "UC",
+    4: "UD",
+    8: "Raw Packet",
+    9: "XRCD_SEND",
+    10: "XRCD_RECV",
+    0xFF: "Driver QP",
+}
+_MIGRATION = {0: "Migrated", 1: "Re-arm", 2: "Armed"}
 
 
 def gid_str_to_array(val: str) -> list[str]:
@@ -32,9 +51,27 @@ def gid_text(raw: bytes) -> str:
     return raw.hex(":", 2)
 
 
+def be64toh(num: int) -> int:
+    """A number's 8 bytes the other way round."""
+    return int.from_bytes(num.to_bytes(8, "big"), "little")
+
+
+def gid_str(subnet_prefix: int, interface_id: int) -> str:
+    """A GID's text from its halves in network byte order."""
+    return gid_text(b"".join(half.to_bytes(8, "little") for half in (subnet_prefix, interface_id)))
+
+
+def mig_state_to_str(mig: int) -> str:
+    return _MIGRATION.get(mig, f"Unknown ({mig})")
+
+
+def rereg_error_to_str(error: int) -> str:
+    codes = {int(code): code.name for code in e.ibv_rereg_mr_err_code}
+    return codes.get(error, f"Unknown error ({error})")
+
+
 def qp_type_to_str(qp_type: int) -> str:
-    names = {int(kind): kind.name for kind in QPType}
-    return names.get(qp_type, f"Unknown ({qp_type})")
+    return _TYPES.get(qp_type, f"Unknown ({qp_type})")
 
 
 def qp_state_to_str(qp_state: int) -> str:

@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 from collections.abc import Iterator, Sequence
 from socket import htonl
+from typing import TYPE_CHECKING
 
+from lab.engine.errors import VerbError
 from lab.engine.work import ReceiveWork, SendFlag, SendWork, Sge, WROpcode
 from lab.verbs import libibverbs_enums as e
 from lab.verbs.addr import AH
-from lab.verbs.base import PyverbsCM, table
+from lab.verbs.base import PyverbsCM, table, unsupported
 from lab.verbs.pyverbs_error import PyverbsUserError
+
+if TYPE_CHECKING:
+    from lab.verbs.mr import MW, MWBindInfo
 
 _INLINE = int(e.IBV_SEND_INLINE)
 _LAST_PLAIN = int(e.IBV_WR_RDMA_READ)
+_OPCODES = set(WROpcode)
 
 
 class SGE(PyverbsCM):
-    """A scatter-gather element: `length` bytes at address `addr` of the region with key `lkey`."""
+    """A scatter-gather element: `length` bytes at address `addr` of the region with key `lkey`.
+
+    Support: full.
+    """
 
     def __init__(self, addr: int, length: int, lkey: int) -> None:
         self.addr = addr
@@ -37,7 +47,10 @@ def _copied(num_sge: int, sg: Sequence[SGE] | None) -> tuple[Sge, ...]:
 
 
 class RecvWR(PyverbsCM):
-    """A receive; the list `sg` is copied."""
+    """A receive; the list `sg` is copied.
+
+    Support: full.
+    """
 
     def __init__(
         self,
@@ -70,8 +83,11 @@ class SendWR(PyverbsCM):
     """A send, RDMA or atomic request; the list `sg` is copied.
 
     As in libibverbs `imm_data` holds network byte order: what the peer's `wc.imm_data` gives is the
-    same number. Supported opcodes: SEND, SEND_WITH_IMM, SEND_WITH_INV, RDMA_WRITE,
-    RDMA_WRITE_WITH_IMM, RDMA_READ, ATOMIC_CMP_AND_SWP, ATOMIC_FETCH_AND_ADD, LOCAL_INV.
+    same number.
+
+    Support: partly. Opcodes: SEND, SEND_WITH_IMM, SEND_WITH_INV, RDMA_WRITE, RDMA_WRITE_WITH_IMM,
+    RDMA_READ, ATOMIC_CMP_AND_SWP, ATOMIC_FETCH_AND_ADD, LOCAL_INV, BIND_MW; TSO, DRIVER1, FLUSH and
+    ATOMIC_WRITE are not supported, nor is XRC. Flags: all but IP_CSUM.
     """
 
     def __init__(
@@ -98,6 +114,24 @@ class SendWR(PyverbsCM):
         self._remote_addr = self._rkey = self._compare_add = self._swap = 0
         self._ah: AH | None = None
         self._rqpn = self._rqkey = 0
+        self.window: tuple[MW, MWBindInfo] | None = None
+        self.rkey = 0
+        """Of BIND_MW: the window's new key."""
+        self.inline: bytes | None = None
+        """Inline data that was copied already (QPEx); else it is read when posted."""
+
+    @property
+    def sg_list(self) -> SGE:
+        raise AttributeError("sg_list is for setting")
+
+    @sg_list.setter
+    def sg_list(self, val: SGE) -> None:
+        self.set_sges([val])
+
+    def set_sges(self, sges: Sequence[SGE]) -> None:
+        """Have the request read or fill these, and these alone."""
+        self._sges = _copied(len(sges), sges)
+        self.num_sge = len(sges)
 
     def set_wr_ud(self, ah: AH, rqpn: int, rqkey: int) -> None:
         """UD: the address handle, queue pair number and queue key of the destination."""
@@ -111,6 +145,22 @@ class SendWR(PyverbsCM):
         """Atomic: the remote key and address, what to compare with (or add), what to swap in."""
         self._rkey, self._remote_addr = rkey, addr
         self._compare_add, self._swap = compare_add, swap
+
+    def set_bind_wr(self, mw: MW, bind_info: MWBindInfo) -> None:
+        """BIND_MW: the window, and what it shall open under its next key (`rkey`)."""
+        self.bind(mw, mw.next_rkey(), bind_info)
+
+    def bind(self, mw: MW, rkey: int, bind_info: MWBindInfo) -> None:
+        """As `set_bind_wr`, under a key of the caller's."""
+        self.window, self.rkey = (mw, bind_info), rkey
+
+    def posted(self) -> None:
+        """The queue pair took it: a window has its new key."""
+        if self.window is not None:
+            self.window[0].rkey = self.rkey
+
+    def set_qp_type_xrc(self, remote_srqn: int) -> None:
+        unsupported("XRC")
 
     def chain(self) -> Iterator[SendWR]:
         """The request and those after it."""
@@ -139,13 +189,21 @@ class SendWR(PyverbsCM):
         )
 
     def work(self) -> SendWork:
-        """The engine's form of it; inline data is read now. ValueError for an unknown opcode."""
+        """The engine's form of it; inline data is read now. VerbError for an opcode it has not."""
         sges = self._sges[: self.num_sge]
         flags = SendFlag(self.send_flags & 0xF)
-        inline = None
-        if flags & SendFlag.INLINE:
+        inline = self.inline
+        if inline is None and flags & SendFlag.INLINE:
             inline = b"".join(ctypes.string_at(sge.address, sge.length) for sge in sges)
+        if self.opcode not in _OPCODES:
+            raise VerbError(errno.EINVAL, f"opcode {self.opcode} is not supported")
         opcode = WROpcode(self.opcode)
+        bind = None
+        if opcode is WROpcode.BIND_MW:
+            if self.window is None:
+                raise VerbError(errno.EINVAL, "BIND_MW without set_bind_wr")
+            mw, info = self.window
+            bind = info.bind(mw, self.rkey)
         invalidates = opcode in {WROpcode.SEND_WITH_INV, WROpcode.LOCAL_INV}
         return SendWork(
             self.wr_id,
@@ -161,6 +219,7 @@ class SendWR(PyverbsCM):
             self._ah.path if self._ah else None,
             self._rqpn,
             self._rqkey,
+            bind,
         )
 
     def __str__(self) -> str:
@@ -168,6 +227,10 @@ class SendWR(PyverbsCM):
             ("WR ID", self.wr_id),
             ("Num SGE", self.num_sge),
             ("Opcode", self.opcode),
-            ("Send flags", SendFlag(self.send_flags & 0xF)),
+            ("Send flags", send_flags_to_str(self.send_flags)),
             ("Imm Data", self.imm_data),
         )
+
+
+def send_flags_to_str(flags: int) -> str:
+    return "".join(f"{flag.name} " for flag in e.ibv_send_flags if flags & flag)
