@@ -3,8 +3,9 @@
     python -m tests.fuzz.files --count 10000 --seed 1
 
 A file must give frames and damage, or CaptureError; nothing else, in bounded time and memory. Read
-as a table, whole or in parts, by compiled code or not, it must give the same. Prints what it did;
-ends with a traceback that holds the file otherwise.
+as a table, whole or in parts, by compiled code or not, it must give the same, and `rocelab decode`
+must list it. Prints what it did; ends with a traceback that holds the file otherwise, or, where
+something hung, leaves the file in the temporary folder.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from unittest.mock import patch
 import zstandard
 
 import captures
+from analysis.listing.run import Options, decode
 from captures import index, tables
 from captures.model import CaptureError, Frame
 from captures.pcapng import Writer
@@ -35,8 +37,8 @@ from tests.captures import files
 from tests.dissectors import matrix, samples
 from tests.fuzz.mutate import mutated
 
-HANG_SECONDS = 60
-ROOM = 6 << 30
+HANG_SECONDS = 20
+ROOM = 4 << 30
 """Bytes of address space: what wants more fails."""
 FRAMES = 12
 """Frames of a file: enough to be lost in."""
@@ -138,6 +140,15 @@ PACKERS: tuple[Callable[[bytes], bytes], ...] = (
 )
 
 
+LISTINGS = (
+    Options(form="tree", hex=True),
+    Options(form="json", expression="bth.psn % 3 != 1 or not bth"),
+    Options(form="json", stats=True),
+    Options(fields=("frame", "src", "bth.psn", "aeth.syndrome")),
+)
+"""What `rocelab decode` is asked for of each file."""
+
+
 def cases(seed: int, count: int) -> Iterator[bytes]:
     """`count` mangled files, the same for the same seed."""
     random = Random(seed)
@@ -167,6 +178,8 @@ def check(path: Path) -> str:
             for read in (lambda: [capture.table()], lambda: list(capture.tables())):
                 same(frames, read())
                 assert (capture.damage, capture.interfaces) == (damage, interfaces)
+    for options in LISTINGS:
+        decode(captures.open(path), options, io.StringIO())
     return "damaged" if damage else "sound"
 
 
