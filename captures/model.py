@@ -85,6 +85,15 @@ class Frame:
     comment: str = ""
 
 
+MAX_INTERFACES = 1 << 16
+MAX_SECRETS = 1 << 26
+MAX_DAMAGE = 1000
+MAX_TEXT = 1000
+"""Interfaces, characters of secrets, places of damage, and characters of a name kept of one file,
+which could fill memory otherwise. What is left out is damage, but for the ends of long names.
+"""
+
+
 @dataclass(slots=True)
 class Contents:
     """What one reading of a file found beside its frames; readers fill it as they go."""
@@ -92,3 +101,26 @@ class Contents:
     interfaces: list[Interface] = field(default_factory=list)
     secrets: list[str] = field(default_factory=list)
     damage: list[Damage] = field(default_factory=list)
+
+    def add_damage(self, offset: int, message: str) -> None:
+        """Note that the file does not make sense at `offset`."""
+        if len(self.damage) == MAX_DAMAGE:
+            self.damage.append(Damage(offset, "more damage, not noted from here on"))
+        elif len(self.damage) < MAX_DAMAGE:
+            self.damage.append(Damage(offset, message))
+
+    def add_interface(self, interface: Interface, offset: int) -> None:
+        """Keep the interface described at `offset`."""
+        if len(self.interfaces) == MAX_INTERFACES:
+            self.add_damage(offset, f"expected at most {MAX_INTERFACES} interfaces, found more")
+        else:
+            self.interfaces.append(interface)
+
+    def add_secrets(self, text: str, offset: int) -> None:
+        """Keep TLS secrets that stand at `offset`."""
+        if sum(map(len, self.secrets)) + len(text) > MAX_SECRETS:
+            self.add_damage(
+                offset, f"expected at most {MAX_SECRETS} characters of secrets, found more"
+            )
+        else:
+            self.secrets.append(text)

@@ -6,7 +6,7 @@ import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from captures.model import MAX_FRAME, CaptureError, Contents, Damage, Frame, Interface
+from captures.model import MAX_FRAME, MAX_TEXT, CaptureError, Contents, Frame, Interface
 from captures.pcapng_writer import Writer
 from captures.stream import Stream
 
@@ -40,8 +40,8 @@ class Section:
         if index < len(self.contents.interfaces):
             return index
         count = len(self.contents.interfaces) - self.first_interface
-        self.contents.damage.append(
-            Damage(offset, f"expected one of {count} interfaces, found interface {number}")
+        self.contents.add_damage(
+            offset, f"expected one of {count} interfaces, found interface {number}"
         )
         return None
 
@@ -70,29 +70,32 @@ def _resolution(value: bytes) -> int:
 
 def _read_interface(section: Section, body: bytes, offset: int) -> None:
     if len(body) < 8:
-        section.contents.damage.append(_too_small(offset, "an interface description", len(body)))
+        section.contents.add_damage(*_too_small(offset, "an interface description", len(body)))
         return
     link_type, _reserved, snap = struct.unpack_from(section.order + "HHI", body)
     found = dict(section.options(body[8:]))
-    section.contents.interfaces.append(
+    section.contents.add_interface(
         Interface(
             link_type=link_type,
-            name=_text(found.get(2, b"")),
-            description=_text(found.get(3, b"")),
+            name=_text(found.get(2, b""))[:MAX_TEXT],
+            description=_text(found.get(3, b""))[:MAX_TEXT],
             # The first byte of a filter is its kind: 0 is a libpcap string.
-            filter=_text(found.get(11, b"\0")[1:]) if found.get(11, b"\0")[:1] == b"\0" else "",
+            filter=_text(found.get(11, b"\0")[1:])[:MAX_TEXT]
+            if found.get(11, b"\0")[:1] == b"\0"
+            else "",
             snap_length=snap,
             ticks_per_second=_resolution(found.get(9) or b"\6"),
             offset_seconds=struct.unpack(section.order + "q", found[14])[0]
             if len(found.get(14, b"")) == 8
             else 0,
-        )
+        ),
+        offset,
     )
 
 
 def _read_statistics(section: Section, body: bytes, offset: int) -> None:
     if len(body) < 12:
-        section.contents.damage.append(_too_small(offset, "interface statistics", len(body)))
+        section.contents.add_damage(*_too_small(offset, "interface statistics", len(body)))
         return
     (number,) = struct.unpack_from(section.order + "I", body)
     index = section.interface(number, offset)
@@ -114,15 +117,15 @@ def _read_secrets(section: Section, body: bytes, offset: int) -> None:
     if kind != TLS_KEY_LOG:
         return
     if 8 + length > len(body):
-        section.contents.damage.append(
-            Damage(offset, f"expected {length} bytes of secrets, found {max(len(body) - 8, 0)}")
+        section.contents.add_damage(
+            offset, f"expected {length} bytes of secrets, found {max(len(body) - 8, 0)}"
         )
         return
-    section.contents.secrets.append(_text(body[8 : 8 + length]))
+    section.contents.add_secrets(_text(body[8 : 8 + length]), offset)
 
 
-def _too_small(offset: int, what: str, found: int) -> Damage:
-    return Damage(offset, f"expected {what} block, found a body of only {found} bytes")
+def _too_small(offset: int, what: str, found: int) -> tuple[int, str]:
+    return offset, f"expected {what} block, found a body of only {found} bytes"
 
 
 NOTED: dict[int, Callable[[Section, bytes, int], None]] = {
@@ -144,7 +147,7 @@ def read_packet(section: Section, kind: int, body: bytes, start: int, number: in
     """
     layout = struct.Struct(section.order + PACKETS[kind])
     if len(body) < layout.size:
-        section.contents.damage.append(_too_small(start - 8, "a packet", len(body)))
+        section.contents.add_damage(*_too_small(start - 8, "a packet", len(body)))
         return None
     values = layout.unpack_from(body)
     index = section.interface(0 if kind == SIMPLE_PACKET else values[0], start - 8)
@@ -161,12 +164,10 @@ def read_packet(section: Section, kind: int, body: bytes, start: int, number: in
         high, low, captured, original = values[-4:]
         time_ns = interface.time_ns(high << 32 | low)
     if captured > min(room, MAX_FRAME):
-        section.contents.damage.append(
-            Damage(
-                start - 8,
-                f"expected a frame of at most {min(room, MAX_FRAME)} bytes,"
-                f" found a length of {captured}",
-            )
+        section.contents.add_damage(
+            start - 8,
+            f"expected a frame of at most {min(room, MAX_FRAME)} bytes,"
+            f" found a length of {captured}",
         )
         return None
     data = body[layout.size : layout.size + captured]
@@ -191,13 +192,13 @@ def read_section(stream: Stream, contents: Contents, start: int, length: bytes) 
     magic = stream.peek(8)
     order = MAGICS.get(magic[:4])
     if order is None:
-        contents.damage.append(
-            Damage(start, f"expected a byte-order magic number, found {magic[:4].hex() or 'end'}")
+        contents.add_damage(
+            start, f"expected a byte-order magic number, found {magic[:4].hex() or 'end'}"
         )
         return None
     (major,) = struct.unpack_from(order + "H", magic.ljust(8, b"\0"), 4)
     if major != 1:
-        contents.damage.append(Damage(start, f"expected pcapng version 1, found {major}"))
+        contents.add_damage(start, f"expected pcapng version 1, found {major}")
         return None
     section = Section(contents, order, len(contents.interfaces))
     (total,) = struct.unpack(order + "I", length)
@@ -209,15 +210,13 @@ def read_body(stream: Stream, section: Section, kind: int, total: int, start: in
 
     The body of a block that says nothing here is skipped and given as b"". Damage is noted.
     """
-    damage = section.contents.damage
+    contents = section.contents
     wanted = kind in NOTED or kind in PACKETS
     if total < MIN_BLOCK or total % 4 or (wanted and total > MAX_BLOCK):
-        damage.append(
-            Damage(
-                start,
-                f"expected a block length from {MIN_BLOCK} to {MAX_BLOCK} in steps of 4,"
-                f" found {total}; the rest of the file was not read",
-            )
+        contents.add_damage(
+            start,
+            f"expected a block length from {MIN_BLOCK} to {MAX_BLOCK} in steps of 4,"
+            f" found {total}; the rest of the file was not read",
         )
         return None
     size = total - MIN_BLOCK
@@ -225,22 +224,18 @@ def read_body(stream: Stream, section: Section, kind: int, total: int, start: in
     got = len(body) if wanted else stream.skip(size)
     tail = stream.read(4)
     if got < size or len(tail) < 4:
-        damage.append(
-            Damage(
-                start,
-                f"expected a block of {total} bytes, found {8 + got + len(tail)} before the end"
-                f" of the file{stream.failure and f' ({stream.failure})'}",
-            )
+        contents.add_damage(
+            start,
+            f"expected a block of {total} bytes, found {8 + got + len(tail)} before the end"
+            f" of the file{stream.failure and f' ({stream.failure})'}",
         )
         return None
     (again,) = struct.unpack(section.order + "I", tail)
     if again != total:
-        damage.append(
-            Damage(
-                start,
-                f"expected the block length {total} again at its end, found {again};"
-                " the rest of the file was not read",
-            )
+        contents.add_damage(
+            start,
+            f"expected the block length {total} again at its end, found {again};"
+            " the rest of the file was not read",
         )
         return None
     return body
@@ -258,9 +253,7 @@ def step(
     head = stream.read(8)
     if len(head) < 8:
         if head or stream.failure or section is None:
-            contents.damage.append(
-                Damage(start, f"expected a block, found {len(head)} bytes before the end")
-            )
+            contents.add_damage(start, f"expected a block, found {len(head)} bytes before the end")
         found = None
     elif section is None or struct.unpack(section.order + "I", head[:4])[0] == SECTION:
         found = read_section(stream, contents, start, head[4:])

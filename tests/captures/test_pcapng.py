@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import captures
-from captures import convert, pcapng
+from captures import convert, model, pcapng
 from tests.captures import files
 from tests.captures.files import block, enhanced, interface, option, section
 from tests.requires import tool
@@ -221,3 +221,33 @@ def test_a_file_that_ends_in_its_first_header_is_no_capture(length: int, tmp_pat
     for read in (lambda: list(capture.frames()), capture.table, lambda: list(capture.tables())):
         with pytest.raises(captures.CaptureError, match="expected a pcapng section header"):
             read()
+
+
+def test_what_a_file_may_fill_memory_with_is_bounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(model, "MAX_INTERFACES", 5)
+    monkeypatch.setattr(model, "MAX_DAMAGE", 10)
+    monkeypatch.setattr(model, "MAX_SECRETS", 3 * len(KEY_LOG))
+    named = interface(options=option(2, b"n" * 5000))
+    assert len(KEY_LOG) % 4 == 0
+    secrets = block(10, struct.pack("<II", 0x544C534B, len(KEY_LOG)) + KEY_LOG.encode())
+    capture = save(
+        tmp_path,
+        section(),
+        *[named] * 8,
+        *[secrets] * 5,
+        *[block(1, b"")] * 30,
+        enhanced(4, 1, b"x"),
+    )
+    (frame,) = capture.frames()
+    assert frame.data == b"x"
+    assert len(capture.interfaces) == 5
+    assert len(capture.interfaces[0].name) == 1000
+    assert capture.secrets == 3 * KEY_LOG
+    assert [damage.message for damage in capture.damage] == [
+        *["expected at most 5 interfaces, found more"] * 3,
+        *[f"expected at most {3 * len(KEY_LOG)} characters of secrets, found more"] * 2,
+        *["expected an interface description block, found a body of only 0 bytes"] * 5,
+        "more damage, not noted from here on",
+    ]
