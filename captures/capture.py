@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from captures import erf, pcap, pcapng
 from captures.model import CaptureError, Contents, Damage, Frame, Interface
@@ -14,6 +14,7 @@ from dissectors.udp import ROCE_PORT
 if TYPE_CHECKING:
     from dissectors.table import PacketTable
 
+Result = TypeVar("Result")
 Reader = Callable[[Stream, Contents], Iterator[Frame]]
 
 # First bytes of the (decompressed) file -> reader.
@@ -119,9 +120,15 @@ class Capture:
 
         None of them is empty; of an empty capture there is none.
         """
+        return self.each(lambda table: table, roce_port)
+
+    def each(
+        self, use: Callable[[PacketTable], Result], roce_port: int = ROCE_PORT
+    ) -> Iterator[Result]:
+        """What `use` makes of each of `tables`, in order. It may be called in several threads."""
         from captures import tables  # noqa: PLC0415
 
-        return tables.parts(self, roce_port)
+        return tables.parts(self, roce_port, use)
 
     def begin(self) -> Contents:
         """Contents that a reading begun elsewhere fills, and which count from now on."""

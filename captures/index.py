@@ -27,8 +27,8 @@ AHEAD = 4
 AROUND = 1 << 16
 """Bytes that Linux maps at a fault, when it has them."""
 
-ROWS = 1 << 17
-WINDOW = 1 << 26
+ROWS = 1 << 15
+WINDOW = 1 << 24
 """Frames, and bytes of the file, in a batch: what bounds the memory of reading in batches."""
 
 SIMPLE, ENHANCED = pcapng.SIMPLE_PACKET, pcapng.ENHANCED_PACKET
@@ -184,10 +184,11 @@ def _pcapng(stream: Stream, data: Array, contents: Contents) -> Iterator[Places]
             else:
                 section = found
             assert section is not None, "a file begins with a section"
-            here = contents.interfaces[section.first_interface :]
+            first = section.first_interface
             rows, at = _packets(
                 data.ctypes.data, len(data), stream.offset, end, section.order == ">",
-                section.first_interface, len(here), _simple(here), rows, ROWS, places.addresses,
+                first, len(contents.interfaces) - first, _simple(contents.interfaces, first),
+                rows, ROWS, places.addresses,
             )  # fmt: skip
             stream.seek(at)
             if rows == ROWS or at >= end:
@@ -201,11 +202,13 @@ def _pcapng(stream: Stream, data: Array, contents: Contents) -> Iterator[Places]
         yield places
 
 
-def _simple(interfaces: list[Interface]) -> int:
-    """Snap length of simple packets, which are of the first interface. -1 where there is none, or
-    one whose time does not begin at 0, which is the time of a packet without one.
+def _simple(interfaces: list[Interface], first: int) -> int:
+    """Snap length of simple packets, which are of a section's `first` interface. -1 where there is
+    none, or one whose time does not begin at 0, which is the time of a packet without one.
     """
-    return interfaces[0].snap_length if interfaces and not interfaces[0].offset_seconds else -1
+    if first == len(interfaces) or interfaces[first].offset_seconds:
+        return -1
+    return interfaces[first].snap_length
 
 
 def _set_times(places: Places, interfaces: list[Interface]) -> None:
@@ -247,8 +250,13 @@ def batches(
     return data, walk(Stream(stream.file, mapped, failure=stream.failure), data, contents)
 
 
-def forget(data: Array) -> None:
-    """Give back the memory in which a mapped file's bytes were looked at; they stay readable."""
-    if hasattr(mmap, "MADV_DONTNEED"):
+def forget(data: Array, start: int, end: int) -> int:
+    """Give back the memory in which a mapped file's bytes from `start` up to about `end` were
+    looked at; they stay readable. Where to go on from.
+    """
+    first, last = (at // mmap.ALLOCATIONGRANULARITY * mmap.ALLOCATIONGRANULARITY
+                   for at in (start, end))  # fmt: skip
+    if last > first and hasattr(mmap, "MADV_DONTNEED"):
         view: Any = data.base
-        view.obj.madvise(mmap.MADV_DONTNEED)
+        view.obj.madvise(mmap.MADV_DONTNEED, first, last - first)
+    return last

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 import numpy as np
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from captures.index import Places
 
 Array = np.ndarray[Any, np.dtype[Any]]
+Result = TypeVar("Result")
 
 LARGE = 1 << 20
 """Bytes from which on a file is worth loading compiled code for."""
@@ -31,6 +34,9 @@ LARGE = 1 << 20
 FRAMES = 1 << 14
 BYTES = 1 << 24
 """Frames, and bytes of them, that are read one by one before they become a table."""
+
+THREADS = 4
+"""Parts of a mapped file that are at work at a time, at most: each is held in memory."""
 
 
 def whole(capture: Capture, roce_port: int) -> PacketTable:
@@ -54,31 +60,53 @@ def whole(capture: Capture, roce_port: int) -> PacketTable:
         return table
 
 
-def parts(capture: Capture, roce_port: int) -> Iterator[PacketTable]:
-    """All packets of `capture` in order, a table at a time, in bounded memory."""
+def parts(
+    capture: Capture, roce_port: int, use: Callable[[PacketTable], Result]
+) -> Iterator[Result]:
+    """What `use` makes of each part of `capture`, in order, in bounded memory; it is called in
+    threads where compiled code reads the file.
+    """
     if capture.file != "-":
         with open_regular(capture.file) as file:
             contents = capture.begin()
             indexed = _indexed(Stream(capture.file, file), file, contents)
         if indexed is not None:
-            yield from _mapped_parts(*indexed, contents, roce_port)
+            yield from _mapped_parts(*indexed, contents, roce_port, use)
             capture.end()
             return
     for batch in _gathered(capture.frames()):
-        yield PacketTable.from_frames(batch, roce_port)
+        yield use(PacketTable.from_frames(batch, roce_port))
 
 
 def _mapped_parts(
-    data: Array, batches: Iterator[Places], contents: Contents, roce_port: int
-) -> Iterator[PacketTable]:
+    data: Array,
+    batches: Iterator[Places],
+    contents: Contents,
+    roce_port: int,
+    use: Callable[[PacketTable], Result],
+) -> Iterator[Result]:
     from captures.index import forget  # noqa: PLC0415 - loads compiled code
 
-    number = 1
-    for places in batches:
-        if len(places.position):
-            yield _table(data, places, contents, number, roce_port)
+    def begin(places: Places, number: int) -> Future[Result]:
+        return threads.submit(lambda: use(_table(data, places, contents, number, roce_port)))
+
+    number, forgotten = 1, 0
+    threads = ThreadPoolExecutor(min(THREADS, os.cpu_count() or 1))
+    begun: deque[tuple[int, Future[Result]]] = deque()
+    try:
+        for places in batches:
+            if not len(places.position):
+                continue
+            begun.append((int(places.position[0]), begin(places, number)))
             number += len(places.position)
-            forget(data)
+            if len(begun) > THREADS:
+                _, first = begun.popleft()
+                yield first.result()
+                forgotten = forget(data, forgotten, begun[0][0])
+        for _, last in begun:
+            yield last.result()
+    finally:
+        threads.shutdown(cancel_futures=True)
 
 
 def _gathered(frames: Iterator[Frame]) -> Iterator[list[Frame]]:
