@@ -256,15 +256,29 @@ class PacketTable:
         address = ipaddress.IPv6Address(bytes(self[column][row]))
         return str(address.ipv4_mapped or address)
 
-    def text(self, name: str, row: int) -> str:
-        """A value as text: numbers in decimal, addresses as such, "" where there is none."""
+    def texts(self, name: str) -> list[str]:
+        """A column as text: numbers in decimal, addresses as such, "" where there is none."""
         if name in ("src", "dst"):
-            return self._address(name, row)
-        field = FIELDS.get(name)
-        if field is not None and not self.has(field.header)[row]:
-            return ""
-        value = self[name][row]
-        return field.text(bytes(value)) if isinstance(field, Data) else str(value)
+            return self._addresses(name)
+        column, field = self[name], FIELDS.get(name)
+        said = (
+            [field.text(bytes(value)) for value in column]
+            if isinstance(field, Data)
+            else [str(value) for value in column.tolist()]
+        )
+        if field is None:
+            return said
+        there = self.has(field.header).tolist()
+        return [text if has else "" for text, has in zip(said, there, strict=True)]
+
+    def _addresses(self, column: str) -> list[str]:
+        known: dict[tuple[bytes, bool], str] = {}
+        there = ((self["headers"] & np.uint64(_NETWORK)) != 0).tolist()
+        keys = list(zip(map(bytes, self[column]), there, strict=True))
+        for row, key in enumerate(keys):
+            if key not in known:
+                known[key] = self._address(column, row)
+        return [known[key] for key in keys]
 
     def frame_bytes(self, row: int) -> bytes:
         """The captured bytes of a row's frame."""
@@ -285,11 +299,15 @@ class PacketTable:
         found: Array = windows[start]
         return found
 
+    def link_type(self, row: int) -> int:
+        """The LINKTYPE_ number of a row's frame."""
+        return int(self._link_types[row])
+
     def packet(self, row: int) -> Packet:
         """A row's frame parsed."""
         return Packet.parse(
             self.frame_bytes(row),
-            int(self._link_types[row]),
+            self.link_type(row),
             int(self["original_length"][row]),
             self.roce_port,
         )

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 import captures
 from analysis.listing import lines
@@ -17,6 +16,9 @@ from captures.model import Frame
 from captures.pcapng_writer import Writer
 from dissectors.packet import Packet
 from dissectors.udp import ROCE_PORT
+
+if TYPE_CHECKING:
+    from dissectors.table import PacketTable
 
 __all__ = ["ListingError", "Options", "decode"]
 
@@ -46,31 +48,68 @@ def decode(capture: captures.Capture, options: Options, out: TextIO) -> None:
     if options.stats:
         from analysis.listing import stats  # noqa: PLC0415 - loads numpy
 
-        document = stats.counts(capture, capture.table(options.roce_port))
+        document = stats.counts(capture, options.roce_port)
         as_json = options.form == "json"
         out.write((json.dumps(document, indent=2) if as_json else stats.text(document)) + "\n")
         return
     frames = islice(_selected(capture, options), options.count)
-    with ExitStack() as stack:
-        if options.write is not None:
-            file = stack.enter_context(options.write.open("wb"))
+    if options.write is not None:
+        with options.write.open("wb") as file:
             _copy(capture, frames, Writer(file))
-            return
-        for text in _fields(frames, options) if options.fields else _texts(frames, options):
-            out.write(text + "\n")
+        return
+    for text in _fields(capture, options) if options.fields else _texts(frames, options):
+        out.write(text + "\n")
 
 
 def _selected(capture: captures.Capture, options: Options) -> Iterator[Frame]:
     if not options.expression:
         yield from capture.frames()
-        return
+    elif options.write is None:
+        for table in _tables(capture, options):
+            yield from (_frame(table, row) for row in range(len(table)))
+    else:
+        # Comments, which are written too, are in no table.
+        choose = _chooser(options)
+        for batch in _batches(capture.frames()):
+            wanted = set(choose(_table(batch, options))["frame"].tolist())
+            yield from (frame for frame in batch if frame.number in wanted)
+
+
+def _tables(capture: captures.Capture, options: Options) -> Iterator[PacketTable]:
+    """The packets selected, in parts."""
+    choose = _chooser(options)
+    if capture.file == "-":
+        # Somebody may wait for the first packets of what is only being recorded.
+        yield from (choose(_table(batch, options)) for batch in _batches(capture.frames()))
+    else:
+        yield from capture.each(choose, options.roce_port)
+
+
+def _chooser(options: Options) -> Callable[[PacketTable], PacketTable]:
+    if not options.expression:
+        return lambda table: table
     # Imported here: without a filter no table is needed, and a few frames come out at once.
     from analysis.listing.selection import select  # noqa: PLC0415
-    from dissectors.table import PacketTable  # noqa: PLC0415
 
-    for batch in _batches(capture.frames()):
-        mask = select(PacketTable.from_frames(batch, options.roce_port), options.expression)
-        yield from (frame for frame, wanted in zip(batch, mask, strict=True) if wanted)
+    return lambda table: table.select(select(table, options.expression))
+
+
+def _table(frames: Iterable[Frame], options: Options) -> PacketTable:
+    from dissectors.table import PacketTable  # noqa: PLC0415 - loads numpy
+
+    return PacketTable.from_frames(frames, options.roce_port)
+
+
+def _frame(table: PacketTable, row: int) -> Frame:
+    return Frame(
+        number=int(table["frame"][row]),
+        time_ns=int(table["time_ns"][row]),
+        data=table.frame_bytes(row),
+        original_length=int(table["original_length"][row]),
+        interface=int(table["interface"][row]),
+        link_type=table.link_type(row),
+        offset=int(table["offset"][row]),
+    )
 
 
 def _batches(frames: Iterator[Frame]) -> Iterator[tuple[Frame, ...]]:
@@ -93,16 +132,17 @@ def _texts(frames: Iterator[Frame], options: Options) -> Iterator[str]:
             yield lines.hexdump(frame.data) + "\n"
 
 
-def _fields(frames: Iterator[Frame], options: Options) -> Iterator[str]:
+def _fields(capture: captures.Capture, options: Options) -> Iterator[str]:
     """Values of the fields asked for with tabs between, empty where there is none."""
     from analysis.listing.names import column  # noqa: PLC0415 - loads numpy
-    from dissectors.table import PacketTable  # noqa: PLC0415
 
     wanted = [column(name) for name in options.fields]
-    for batch in _batches(frames):
-        table = PacketTable.from_frames(batch, options.roce_port)
-        for row in range(len(table)):
-            yield "\t".join(table.text(name, row) for name in wanted)
+    lines = (
+        "\t".join(row)
+        for table in _tables(capture, options)
+        for row in zip(*(table.texts(name) for name in wanted), strict=True)
+    )
+    yield from islice(lines, options.count)
 
 
 def _copy(capture: captures.Capture, frames: Iterator[Frame], writer: Writer) -> None:

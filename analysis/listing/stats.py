@@ -1,8 +1,14 @@
-"""Counts over a whole capture: hierarchy, conversations, opcodes, ICRC, damage."""
+"""Counts over a whole capture: hierarchy, conversations, opcodes, ICRC, damage.
+
+A capture is counted part by part, so that memory does not grow with it.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,71 +23,141 @@ from dissectors.table import PacketTable
 MOST_CONVERSATIONS = 100
 """Conversations listed; the busiest come first."""
 
+KEPT = 1 << 16
+"""Conversations counted at a time: of more than twice as many, the least busy are put together."""
 
-def counts(capture: Capture, table: PacketTable) -> dict[str, Any]:
+FEW = 16
+"""Different values up to which they are looked for one after the other."""
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+class Ends(NamedTuple):
+    """Who sends to which queue pair: addresses as text."""
+
+    source: str
+    destination: str
+    dest_qp: int
+
+
+@dataclass(slots=True)
+class Counts:
+    """What was counted in some packets."""
+
+    packets: int = 0
+    roce_packets: int = 0
+    icrc: Counter[int] = field(default_factory=Counter)
+    opcodes: Counter[int] = field(default_factory=Counter)
+    headers: Counter[int] = field(default_factory=Counter)
+    damage: Counter[int] = field(default_factory=Counter)
+    conversations: Counter[Ends] = field(default_factory=Counter)
+    payload: Counter[Ends] = field(default_factory=Counter)
+    put_together: int = 0
+    """Packets of conversations that are no longer told apart."""
+
+    @classmethod
+    def of(cls, table: PacketTable) -> Counts:
+        """Counts of the packets of `table`."""
+        roce = table.has(BTH)
+        talk = table if roce.all() else table.select(roce)
+        found = cls(
+            packets=len(table),
+            roce_packets=len(talk),
+            icrc=_small(table["icrc_status"]),
+            opcodes=_small(talk["bth_opcode"]),
+            headers=Counter({int(table["headers"][row]): len(rows)
+                             for row, rows in _groups(table["headers"])}),
+            damage=_small(table["damage"]),
+        )  # fmt: skip
+        ends = (*_words(talk["src"]), *_words(talk["dst"]), talk["bth_dest_qp"])
+        for row, rows in _groups(*ends):
+            key = Ends(talk.source(row), talk.destination(row), int(talk["bth_dest_qp"][row]))
+            found.conversations[key] += len(rows)
+            found.payload[key] += int(talk["payload_length"][rows].sum())
+        return found
+
+    def add(self, other: Counts) -> None:
+        """Count the packets of `other` too."""
+        self.packets += other.packets
+        self.roce_packets += other.roce_packets
+        self.put_together += other.put_together
+        for name in ("icrc", "opcodes", "headers", "damage", "conversations", "payload"):
+            getattr(self, name).update(getattr(other, name))
+        if len(self.conversations) > 2 * KEPT:
+            busiest = dict(self.conversations.most_common(KEPT))
+            self.put_together += self.conversations.total() - sum(busiest.values())
+            self.conversations = Counter(busiest)
+            self.payload = Counter({key: self.payload[key] for key in busiest})
+
+
+def counts(capture: Capture, roce_port: int) -> dict[str, Any]:
     """The document of `decode --stats --json`."""
-    roce = table.has(BTH)
-    status = np.bincount(table["icrc_status"], minlength=4)
+    found = Counts()
+    for part in capture.each(Counts.of, roce_port):
+        found.add(part)
     return {
         "schema": 1,
         "capture": {
-            "packets": len(table),
-            "roce_packets": int(roce.sum()),
-            "icrc_ok": int(status[ICRC_OK]),
-            "icrc_bad": int(status[ICRC_BAD]),
-            "icrc_unchecked": int(status[ICRC_UNCHECKABLE]),
+            "packets": found.packets,
+            "roce_packets": found.roce_packets,
+            "icrc_ok": found.icrc[ICRC_OK],
+            "icrc_bad": found.icrc[ICRC_BAD],
+            "icrc_unchecked": found.icrc[ICRC_UNCHECKABLE],
         },
-        "opcodes": _opcodes(table["bth_opcode"][roce]),
-        "hierarchy": _hierarchy(table["headers"]),
-        "conversations": _conversations(table.select(roce)),
+        "opcodes": {opcode.name(value): count for value, count in sorted(found.opcodes.items())},
+        "hierarchy": _hierarchy(found.headers),
+        "conversations": [
+            {**ends._asdict(), "packets": count, "payload_bytes": found.payload[ends]}
+            for ends, count in found.conversations.most_common(MOST_CONVERSATIONS)
+        ],
+        "more_conversations": {
+            "conversations": max(0, len(found.conversations) - MOST_CONVERSATIONS),
+            "packets_not_told_apart": found.put_together,
+        },
         "damage": {
-            "file": [str(each) for each in capture.damage],
-            "frames": _damage(table),
+            "file": [str(each) for each in capture.seen_damage],
+            "frames": {code.name.lower(): found.damage[code]
+                       for code in DamageCode if code and found.damage[code]},
         },
-    }
+    }  # fmt: skip
 
 
-def _opcodes(values: Any) -> dict[str, int]:
-    found, number = np.unique(values, return_counts=True)
-    return {opcode.name(int(value)): int(n) for value, n in zip(found, number, strict=True)}
+def _small(values: Array) -> Counter[int]:
+    """How often each value of a column of bytes is there."""
+    number = np.bincount(values, minlength=1)
+    return Counter({int(value): int(number[value]) for value in np.flatnonzero(number)})
 
 
-def _hierarchy(masks: Any) -> list[dict[str, Any]]:
+def _words(addresses: Array) -> tuple[Array, Array]:
+    """Addresses of 16 bytes as two columns of numbers."""
+    words = np.ascontiguousarray(addresses).view(np.uint64).reshape(-1, 2)
+    return words[:, 0], words[:, 1]
+
+
+def _groups(*columns: Array) -> Iterator[tuple[int, Array]]:
+    """The rows that agree in all columns, and the first of them."""
+    left = np.arange(len(columns[0]))
+    for _ in range(FEW):
+        if not len(left):
+            return
+        same = np.logical_and.reduce([each[left] == each[left[0]] for each in columns])
+        yield int(left[0]), left[same]
+        left = left[~same]
+    order = left[np.lexsort([each[left] for each in columns])]
+    new = np.logical_or.reduce([each[order][1:] != each[order][:-1] for each in columns])
+    for rows in np.split(order, np.flatnonzero(new) + 1) if len(order) else ():
+        yield int(rows[0]), rows
+
+
+def _hierarchy(headers: Counter[int]) -> list[dict[str, Any]]:
     """How often which headers come together, most often first."""
-    found, number = np.unique(masks, return_counts=True)
-    rows = sorted(zip(number.tolist(), found.tolist(), strict=True), reverse=True)
     return [
         {
             "headers": [kind.__name__ for n, kind in enumerate(HEADERS) if mask >> n & 1],
             "packets": count,
         }
-        for count, mask in rows
+        for mask, count in sorted(headers.items(), key=lambda item: (-item[1], item[0]))
     ]
-
-
-def _conversations(roce: PacketTable) -> list[dict[str, Any]]:
-    """Packets and payload bytes by source, destination and destination queue pair."""
-    keys = np.empty(len(roce), [("src", "V16"), ("dst", "V16"), ("qp", "u4")])
-    keys["src"], keys["dst"], keys["qp"] = roce["src"], roce["dst"], roce["bth_dest_qp"]
-    raw = keys.view("V36")
-    _, first, inverse = np.unique(raw, return_index=True, return_inverse=True)
-    packets = np.bincount(inverse, minlength=len(first))
-    payload = np.bincount(inverse, roce["payload_length"], minlength=len(first))
-    return [
-        {
-            "source": roce.source(int(first[n])),
-            "destination": roce.destination(int(first[n])),
-            "dest_qp": int(roce["bth_dest_qp"][first[n]]),
-            "packets": int(packets[n]),
-            "payload_bytes": int(payload[n]),
-        }
-        for n in np.argsort(-packets, kind="stable")[:MOST_CONVERSATIONS]
-    ]
-
-
-def _damage(table: PacketTable) -> dict[str, int]:
-    number = np.bincount(table["damage"], minlength=len(DamageCode))
-    return {code.name.lower(): int(number[code]) for code in DamageCode if code and number[code]}
 
 
 def text(document: dict[str, Any]) -> str:
@@ -99,6 +175,8 @@ def text(document: dict[str, Any]) -> str:
             for row in document["conversations"]
         ]),
     ]  # fmt: skip
+    if document["more_conversations"]["conversations"]:
+        lines.append(f"  and {document['more_conversations']['conversations']} more")
     lines += [f"damage in the file {each}" for each in document["damage"]["file"]]
     lines += [f"damaged frames: {n} {code}" for code, n in document["damage"]["frames"].items()]
     return "\n".join(lines)
