@@ -103,7 +103,7 @@ def analyze(
 ) -> NoReturn:
     """Run every pass and show what each concludes."""
     with _judging(path, json=json):
-        results = _results(path, keylog, truth)
+        results = _results(path, keylog, truth, every=True)
     # First what was found: there may be no room for a report.
     _print(results, json=json, every=every)
     if not (keylog or truth):
@@ -128,7 +128,7 @@ def report(
     """Write the HTML report of a run or capture."""
     target = out or (path / "report.html" if path.is_dir() else path.with_suffix(".html"))
     with _judging(path, json=False):
-        results = _results(path, keylog, truth)
+        results = _results(path, keylog, truth, every=True)
     _write_report(results, target)
     sys.stdout.write(f"{printable(str(target))}\n")
 
@@ -154,7 +154,7 @@ def figures(
         _refuse(f"--formats: expected {', '.join(FORMATS)}, found {unknown[0]!r}")
     target = out or (path if path.is_dir() else path.parent) / "figures"
     with _judging(path, json=False):
-        results = _results(path, keylog, truth)
+        results = _results(path, keylog, truth, every=True)
     try:
         drawings = gallery(results)
         written = export(drawings, target, wanted)
@@ -231,9 +231,10 @@ def psn(
     if not paths and values is None:
         _refuse("psn: expected captures, or --values FILE")
     from analysis import survey  # noqa: PLC0415 - loads scipy and numba
+    from analysis.collect import collect  # noqa: PLC0415
 
     with _judging((*paths, values or Path())[0], json=json):
-        found = survey.survey(survey.of_files(paths, values, keylog))
+        found = survey.survey(collect(paths, values, keylog))
     if json:
         sys.stdout.write(_text(survey.document(found)))
         sys.stdout.flush()
@@ -251,14 +252,24 @@ def passes(name: str | None = None, /) -> None:
     from analysis import passes as judging  # noqa: PLC0415
 
     pages = dict.fromkeys(judging.PASSES, judging.manual)
-    pages |= dict.fromkeys(("psn-source", *fingerprints.FINGERPRINTS), fingerprints.manual)
+    pages |= dict.fromkeys(fingerprints.FINGERPRINTS, fingerprints.manual)
     if name is None:
         for each, page in pages.items():
             sys.stdout.write(f"{each:<20} {page(each).partition(chr(10))[0]}\n")
+    elif name == "psn-source":
+        parts = [judging.manual(name), *map(_fingerprint_page, fingerprints.FINGERPRINTS)]
+        sys.stdout.write("\n\n".join(parts) + "\n")
     elif name in pages:
         sys.stdout.write(f"{pages[name](name)}\n")
     else:
         _refuse(f"no pass {name!r}; there are: {', '.join(pages)}")
+
+
+def _fingerprint_page(name: str) -> str:
+    """One of those that a pass' page goes on with."""
+    from analysis.fingerprints import manual  # noqa: PLC0415 - loads numpy
+
+    return f"{name}\n{'-' * len(name)}\n{manual(name)}"
 
 
 def _results(
@@ -269,10 +280,11 @@ def _results(
     log: Sequence[Path] = (),
     expect: Sequence[str] = (),
     more: Sequence[Path] = (),
+    every: bool = False,
 ) -> Results:
     from analysis.verify import verify as judge  # noqa: PLC0415 - loads numpy and pyshark
 
-    return judge(path, keylog, truth or (), log=log, expect=expect, more=more)
+    return judge(path, keylog, truth or (), log=log, expect=expect, more=more, every=every)
 
 
 @contextlib.contextmanager

@@ -33,6 +33,12 @@ class Results:
         return tuple(j for result in self.passes.values() for j in result.judgements)
 
     @property
+    def source_alone(self) -> bool:
+        """Whether nothing fails but the source of the PSNs: what was agreed may well be used."""
+        failed = [name for name, result in self.passes.items() if result.verdict is Verdict.FAIL]
+        return failed == ["psn-source"]
+
+    @property
     def findings(self) -> tuple[Finding, ...]:
         """All findings, in the order of the passes."""
         return tuple(f for result in self.passes.values() for f in result.findings)
@@ -91,6 +97,17 @@ def _members(results: Results) -> Iterator[tuple[str, Any]]:
             for name, result in results.passes.items()
         ],
     )
+    yield "psn_source", _psn_source(results)
+
+
+def _psn_source(results: Results) -> dict[str, Any] | None:
+    """The survey of starting PSNs, if that was asked; the PSNs stand with their connections."""
+    source = results.passes.get("psn-source")
+    if source is None:
+        return None
+    from analysis.survey import document as surveyed  # noqa: PLC0415 - loads scipy
+
+    return surveyed(source.figures["survey"], draws=False)
 
 
 def unreadable(path: Path, message: str) -> dict[str, Any]:

@@ -4,22 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from analysis import draws as drawing
 from analysis.draws import Draw
 from analysis.entropy import Estimate, estimates, guessing
 from analysis.finding import Verdict
 from analysis.fingerprints import find as find_fingerprints
 from analysis.fingerprints.match import BITS, Match
 from analysis.statistics import TESTS, Tested, examine, least_for_stuck_bit, significant
-from analysis.verify import Unreadable, find, gather, readable
 
 SCHEMA = 1
 ALPHA = 0.01
-ENOUGH = least_for_stuck_bit(ALPHA / len(TESTS) / BITS)
-"""Draws without which not even a stuck bit can be told from chance."""
 LESSON = (
     "A random starting PSN is a speed bump, not authentication: it stops a blind sender for "
     "seconds, and everybody on the path reads it in the first packet"
@@ -28,20 +23,24 @@ LESSON = (
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """Draws judged: every test, the tests that reject, sources that explain the draws."""
+    """Draws judged: every test, the tests that reject, sources that explain the draws.
+
+    With fewer draws than `enough` not even a stuck bit can be told from chance.
+    """
 
     draws: Sequence[Draw]
     tested: Sequence[Tested]
     rejected: Sequence[Tested]
     entropy: Sequence[Estimate]
     matches: Sequence[Match]
+    enough: int
 
     @property
     def verdict(self) -> Verdict:
         """fail: predictable or not uniform; pass: nothing found that this many draws could show."""
         if self.matches or self.rejected:
             return Verdict.FAIL
-        return Verdict.PASS if len(self.draws) >= ENOUGH else Verdict.INCONCLUSIVE
+        return Verdict.PASS if len(self.draws) >= self.enough else Verdict.INCONCLUSIVE
 
     @property
     def bits_left(self) -> float | None:
@@ -72,7 +71,7 @@ class Survey:
             return f"these starting PSNs are not random: {self.rejected[0].says}"
         if self.verdict is Verdict.PASS:
             return f"nothing tells these {n} starting PSNs from random ones, as far as {n} can show"
-        return f"{n} starting PSNs show next to nothing: it takes {ENOUGH} to show a stuck bit"
+        return f"{n} starting PSNs show next to nothing: it takes {self.enough} to show a stuck bit"
 
     @property
     def meaning(self) -> str:
@@ -89,30 +88,20 @@ class Survey:
         return f"{says}. {LESSON}."
 
 
-def survey(draws: Sequence[Draw]) -> Survey:
-    """Judge `draws`, in the order drawn."""
-    tested = examine(draws, ALPHA)
+def survey(draws: Sequence[Draw], alpha: float = ALPHA) -> Survey:
+    """Judge `draws`, in the order drawn; `alpha` is the share of healthy sources that fail."""
+    tested = examine(draws, alpha / 2)
     return Survey(
-        draws, tested, significant(tested, ALPHA), estimates(draws), find_fingerprints(draws)
+        draws,
+        tested,
+        significant(tested, alpha / 2),
+        estimates(draws),
+        find_fingerprints(draws, alpha / 2),
+        least_for_stuck_bit(alpha / 2 / len(TESTS) / BITS),
     )
 
 
-def of_files(paths: Sequence[Path], values: Path | None, keylog: Path | None) -> list[Draw]:
-    """The draws of captures or run directories and of a list of PSNs. Raises Unreadable."""
-    found: list[Draw] = []
-    for path in paths:
-        with readable(path):
-            found += drawing.of_capture(gather(find(path, keylog, ())))
-    if values is not None:
-        try:
-            with readable(values):
-                found += drawing.of_values(values)
-        except ValueError as error:
-            raise Unreadable(str(error)) from error
-    return found
-
-
-def document(survey: Survey) -> dict[str, Any]:
+def document(survey: Survey, *, draws: bool = True) -> dict[str, Any]:
     """Everything a machine needs of `survey`, as JSON values. Keys are only ever added."""
     rejected = {test.name for test in survey.rejected}
     return {
@@ -121,7 +110,7 @@ def document(survey: Survey) -> dict[str, Any]:
         "headline": survey.headline,
         "count": len(survey.draws),
         "distinct": len({draw.psn for draw in survey.draws}),
-        "needed_for_stuck_bit": ENOUGH,
+        "needed_for_stuck_bit": survey.enough,
         "tests": [
             {
                 "name": test.name,
@@ -165,6 +154,6 @@ def document(survey: Survey) -> dict[str, Any]:
                 "frame": draw.frame,
                 "file": draw.file,
             }
-            for draw in survey.draws
+            for draw in (survey.draws if draws else ())
         ],
     }

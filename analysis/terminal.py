@@ -58,6 +58,7 @@ HEADLINES = {
     Verdict.INCONCLUSIVE: "this capture cannot prove it, one way or the other",
     Verdict.NOT_APPLICABLE: "nothing to judge",
 }
+PREDICTABLE = "the starting PSNs are not random"
 SIGNS = {Status.AGREES: "yes", Status.DISAGREES: "NO", Status.MISSING: "-", Status.FAILED: "failed"}
 SIGN_COLOURS = {Status.AGREES: "green", Status.DISAGREES: "red", Status.FAILED: "yellow"}
 
@@ -68,7 +69,7 @@ def show(results: Results, console: Console | None = None, *, every: bool = Fals
     console.print(
         Text.assemble(
             (str(results.verdict).upper(), COLOURS[results.verdict]),
-            f"  {HEADLINES[results.verdict]}",
+            f"  {PREDICTABLE if results.source_alone else HEADLINES[results.verdict]}",
         )
     )
     for name, result in results.passes.items():

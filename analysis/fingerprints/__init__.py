@@ -29,21 +29,22 @@ FINGERPRINTS = (
     "glibc-random",
     "mt19937",
 )
-SIGNIFICANT = 0.001
-"""A match that chance gives more often than this says nothing."""
+ALPHA = 0.005
 NEARLY = 0.9
 """Share of the draws that one source must explain to be all there is to say."""
 
 
-def find(draws: Sequence[Draw]) -> list[Match]:
+def find(draws: Sequence[Draw], alpha: float = ALPHA) -> list[Match]:
     """All matches that chance does not explain; first those that leave least to guess.
+
+    `alpha` is the level at which all fingerprints together may be wrong.
 
     What explains all draws alone leaves nothing to say for weaker marks: a counter's high bits do
     not change, and a clock runs beside it.
     """
     found = [match for name in FINGERPRINTS for match in _module(name).find(draws)]
     ranked = sorted(
-        (match for match in found if match.false_positive < SIGNIFICANT),
+        (match for match in found if match.false_positive * len(FINGERPRINTS) < alpha),
         key=lambda match: (match.entropy, match.false_positive),
     )
     explained: Counter[str] = Counter()
@@ -56,11 +57,8 @@ def find(draws: Sequence[Draw]) -> list[Match]:
 
 
 def manual(name: str) -> str:
-    """The page of the fingerprint called `name`; of `psn-source`, the introduction and a list."""
-    if name != "psn-source":
-        return (_module(name).__doc__ or "").strip()
-    pages = [f"{each:<14} {manual(each).partition(chr(10))[0]}" for each in FINGERPRINTS]
-    return "\n".join([(__doc__ or "").strip(), "", *pages])
+    """The page of the fingerprint called `name`."""
+    return (_module(name).__doc__ or "").strip()
 
 
 def _module(name: str) -> Any:

@@ -17,9 +17,12 @@ PASSES = (
     "psn-accounting",
     "psn-secrecy",
     "psn-reuse",
+    "psn-source",
     "link-faults",
 )
 """Their names, in the order they are run and shown."""
+APART = ("psn-source",)
+"""Those that `verify` leaves out: they do not ask whether what was negotiated is on the wire."""
 
 
 def run(name: str, context: Context) -> PassResult:

@@ -58,7 +58,7 @@ def build(material: Material) -> ReportView:
         title=_title(material),
         source=_source(material),
         verdict=str(material.verdict),
-        headline=words.HEADLINES[str(material.verdict)],
+        headline=_headline(material),
         explanation=list(explain.explanation(material)),
         checks=explain.checks(material),
         contents=[(section, SECTIONS[section]) for section in present],
@@ -75,6 +75,12 @@ def build(material: Material) -> ReportView:
         fingerprints=facts.fingerprints(material),
         commands=facts.commands(material),
     )
+
+
+def _headline(material: Material) -> str:
+    if material.results.source_alone:
+        return words.PREDICTABLE
+    return words.HEADLINES[str(material.verdict)]
 
 
 def _title(material: Material) -> str:

@@ -13,7 +13,9 @@ def run(end: End) -> None:
 
     On the wire: TCP port 4433 only.
 
-    Look at: a PSN was announced and never used, which is not a mismatch but "missing on the wire".
+    Look at: a PSN was announced and never used, which is not a mismatch but "missing on the wire";
+    that alone is inconclusive. With `--clients 1000` it is a survey of 2000 starting PSNs: see the
+    line psn-source and `rocelab psn RUN`, and how it changes with `--psn-source lrand48`.
     """
     end.barrier("connected")
 

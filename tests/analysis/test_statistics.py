@@ -23,7 +23,7 @@ from analysis.statistics import (
     significant,
     spread,
 )
-from analysis.survey import ENOUGH, survey
+from analysis.survey import survey
 
 ALPHA = 0.01
 
@@ -123,8 +123,9 @@ def test_no_verdict_that_the_number_of_draws_cannot_carry():
     rng = np.random.default_rng(13)
     few = survey(uniform(rng, 5))
     assert few.verdict is Verdict.INCONCLUSIVE
-    assert str(ENOUGH) in few.headline
-    assert survey(uniform(rng, ENOUGH)).verdict is Verdict.PASS
+    assert few.enough == least_for_stuck_bit(ALPHA / 2 / len(TESTS) / 24) == 17
+    assert "17" in few.headline
+    assert survey(uniform(rng, 17)).verdict is Verdict.PASS
 
 
 def test_values_from_a_file(tmp_path):
