@@ -38,7 +38,7 @@ app = App(
     version=_version,
 )
 Settings = Annotated[list[str] | None, Parameter(name="--set", negative="")]
-Backend = Literal["userspace", "vm", "interop"]
+Backend = Literal["userspace", "kernel", "vm", "interop"]
 CaptureMethod = Literal["auto", "tcpdump", "scapy", "tap"]
 Kind = Literal["netns", "userns", "loopback"]
 PsnSource = Literal["csprng", "odd", "lrand48", "counter", "qpn", "constant"]
@@ -61,6 +61,7 @@ def run(
     settings: Settings = None,
     kernel: str | None = None,
     kernel_end: Literal["server", "client"] = "server",
+    device: str = "",
     faults: Path | None = None,
     dcqcn: int | None = None,
     out: Path | None = None,
@@ -73,8 +74,9 @@ def run(
     scenario
         Name (see `rocelab scenarios`) or TOML file.
     backend
-        Whose transport: userspace is ours; vm is the kernel's, in two virtual machines; interop has
-        the kernel's on one end and ours on the other.
+        Whose transport: userspace is ours; kernel is this machine's own, through pyverbs; vm is the
+        kernel's, in two virtual machines; interop has ours at one end and a guest's kernel at the
+        other.
     clients
         Clients at the same time, against one server.
     family
@@ -96,6 +98,8 @@ def run(
         Of the virtual machines: a version such as 6.12 that was built, or the folder of an image.
     kernel_end
         Of interop: which end is the kernel.
+    device
+        Of kernel: this machine's RDMA device, or two with a comma between, the server's first.
     faults
         Fault plan, a TOML file: packets to lose, repeat, delay, reorder, damage or mark.
     dcqcn
@@ -123,6 +127,7 @@ def run(
         hosts=hosts,
         kernel=kernel,
         kernel_end=kernel_end,
+        device=device,
         faults=faults,
         dcqcn=dcqcn,
         out=out,

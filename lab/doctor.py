@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import importlib.util
 import os
 import shutil
 import subprocess
@@ -14,7 +13,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from lab.endpoint.gids import devices
 from lab.hosts.choose import choose, make
+from lab.hosts.machine import python
 from lab.hosts.model import Hosts, HostsError, Kind
 from lab.hosts.vm.errors import VmError
 from lab.hosts.vm.guest import QEMU
@@ -126,15 +127,13 @@ def capture_checks(hosts: Hosts) -> Iterator[Check]:
 def backend_checks() -> Iterator[Check]:
     """Whether each provider of verbs works."""
     yield Check("backend", "userspace", works=True, detail="our RC engine over UDP 4791")
-    devices = Path("/sys/class/infiniband")
-    found = sorted(path.name for path in devices.iterdir()) if devices.exists() else []
-    if importlib.util.find_spec("pyverbs") is None:
-        detail, mend = "pyverbs is not installed", "install python3-pyverbs (of rdma-core)"
-    elif not found:
-        detail = "the kernel has no RDMA device"
-        mend = "sudo modprobe rdma_rxe && sudo rdma link add rxe0 type rxe netdev NETDEV"
-    else:
-        detail, mend = f"devices: {', '.join(found)}", ""
+    found, mend = devices(), ""
+    try:
+        detail = f"devices {', '.join(found)}; pyverbs of {python()}"
+    except HostsError as error:
+        detail, _, mend = str(error).rpartition("; ")
+    if not found:
+        detail, mend = "this kernel has no RDMA device", "rocelab doctor no-device"
     yield Check("backend", "kernel", works=not mend, detail=detail, mend=mend)
     yield vm_check()
 

@@ -63,7 +63,7 @@ def holds_roce(context: Context) -> Iterator[Finding]:
         "no-roce",
         Severity.WARNING,
         f"no RoCE packet in this capture (UDP port 4791, or EtherType 0x8915): it holds {held}; "
-        "capture on the interface under the RDMA device (rocelab doctor helps)",
+        "capture on the interface under the RDMA device (rocelab doctor no-packets says why)",
     )
 
 

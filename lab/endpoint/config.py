@@ -27,10 +27,11 @@ class ConfigError(Exception):
 class Config:
     """What the file may say: one JSON object with these keys. Paths are texts, times seconds.
 
-    `address` is this end's own (for TLS and for RoCE), `server_address` the one a client connects
-    to. The server ends after `clients` connections (0: at SIGTERM); the client makes as many at
-    once. `flow` is by default the scenario's name; `arguments` are the flow's. `device` names an
-    RDMA device where there are several. `psn_source` chooses the PSNs (lab.endpoint.psn_source),
+    `address` is this end's own, for TLS and, without a `roce_address`, for RoCE; `server_address`
+    the one a client connects to. The server ends after `clients` connections (0: at SIGTERM); the
+    client makes as many at once. `flow` is by default the scenario's name; `arguments` are the
+    flow's. `device` names an RDMA device where there are several. `psn_source` chooses the PSNs
+    (lab.endpoint.psn_source),
     `seed` makes them the same again. `limits` are those of `Limits`, and `completion`: the longest
     wait for one work completion. Of userspace alone: `tap` is a pcapng file for the frames this end
     sends, for where nobody may capture; `log` takes the engine's decisions; `link` has it speak
@@ -47,6 +48,7 @@ class Config:
     truth: str
     server_name: str = ""
     server_address: str = ""
+    roce_address: str = ""
     port: int = PORT
     scenario: str = "secure-flow"
     flow: str = ""
@@ -90,6 +92,11 @@ class Config:
                 raise ConfigError(f"limits, {name}: expected seconds, found {shorten(seconds)}")
         if self.role == "client" and not (self.server_address and self.server_name):
             raise ConfigError("expected server_address and server_name for a client, found neither")
+
+    @property
+    def speaks_from(self) -> str:
+        """The address whose GID the queue pairs have."""
+        return self.roce_address or self.address
 
     @property
     def running(self) -> Flow:

@@ -30,7 +30,7 @@ def opened(config: Config) -> Iterator[tuple[Any, Any, str]]:
     with ExitStack() as closing:
         options: dict[str, Any] = {}
         if config.backend == "userspace":
-            options["addresses"] = [config.address]
+            options["addresses"] = [config.speaks_from]
             if config.link is not None:
                 fd, mac, neighbour = config.link.split()
                 options["bottom"] = partial(FrameWire, fd=int(fd), mac=mac, neighbour=neighbour)

@@ -28,7 +28,7 @@ class Process:
         self.limits = Limits(**limits)
         identity = Identity(config.ca, config.certificate, config.key)
         self.tls = identity.context(config.role, config.keylog)
-        self.sgid_index = find_gid(context, config.address)
+        self.sgid_index = find_gid(context, config.speaks_from)
         active = 128 << int(context.query_port(PORT_NUM).active_mtu)  # enum ibv_mtu
         self.path_mtu = min(config.path_mtu, active)
         self.negotiated: set[int] = set()  # connections' numbers
@@ -79,7 +79,7 @@ class Process:
         return EndpointInfo(
             qpn=ours.qp.qp_num,
             sq_psn=self._sq_psn(number, ours.qp.qp_num),
-            gid=gid_of(self.config.address),
+            gid=gid_of(self.config.speaks_from),
             path_mtu=self.path_mtu,
             addr=ours.mr.buf,
             r_key=ours.mr.rkey,

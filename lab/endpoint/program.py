@@ -19,13 +19,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lab.endpoint.gids import devices, gids
 from lab.endpoint.roles import say
 
-DEVICES = Path("/sys/class/infiniband")
 WORD = re.compile(r"\{(\w+)\}")
 KNOWN = ("address", "device", "gid_index", "path_mtu", "server_address")
 """What a program's words may name besides its scenario's arguments."""
@@ -122,26 +122,14 @@ def fill(words: Sequence[str], values: Mapping[str, object]) -> list[str]:
 def find_gid(address: str, wanted: str = "") -> tuple[str, int]:
     """(device, GID index) of an IP address as RoCEv2 GID; ProgramError where there is none."""
     ip = ipaddress.ip_address(address)
-    gid = ip if ip.version == 6 else ipaddress.IPv6Address(f"::ffff:{address}")
-    for folder in sorted(DEVICES.glob(f"{wanted or '*'}/ports/1")):
-        for index, found in _gids(folder):
-            if found == gid:
-                return folder.parent.parent.name, index
-    devices = ", ".join(sorted(path.name for path in DEVICES.glob("*"))) or "no device"
+    for device in [wanted] if wanted else devices():
+        for gid in gids(device):
+            if gid.address == ip:
+                return device, gid.index
     raise ProgramError(
-        f"expected {wanted or 'an RDMA device'} with a RoCEv2 GID of {address}, found {devices}"
+        f"expected {wanted or 'an RDMA device'} with a RoCEv2 GID of {address}, "
+        f"found {', '.join(devices()) or 'no device'}"
     )
-
-
-def _gids(port: Path) -> Iterator[tuple[int, ipaddress.IPv6Address]]:
-    for file in sorted((port / "gids").iterdir(), key=lambda path: int(path.name)):
-        try:
-            kind = (port / "gid_attrs" / "types" / file.name).read_text().strip()
-            gid = ipaddress.IPv6Address(file.read_text().strip())
-        except (OSError, ValueError):  # an index that nothing fills cannot be read
-            continue
-        if kind == "RoCE v2":
-            yield int(file.name), gid
 
 
 def _tell_when_listening(process: subprocess.Popen[bytes]) -> None:

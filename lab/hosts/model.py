@@ -16,7 +16,7 @@ class HostsError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """One end: `name` is "server" or "client"; `ipv6` is None where the host has none."""
+    """One end: `name` is "server" or "client"; `ipv4` is "", `ipv6` None where it has none."""
 
     name: str
     ipv4: str
@@ -26,14 +26,14 @@ class Host:
 
     def address(self, family: int) -> str:
         """Its IP address of `family` 4 or 6; HostsError if it has none."""
-        if family == 4:
-            return self.ipv4
-        if self.ipv6 is None:
+        found = self.ipv4 if family == 4 else self.ipv6
+        if not found:
+            have = f"IPv{10 - family} alone; use --family {10 - family}"
             raise HostsError(
-                f"host {self.name} has no IPv6 address of its own on {self.interface}: expected "
-                "network namespaces, found loopback; use --family 4, or see `rocelab doctor`"
+                f"expected an IPv{family} address of host {self.name} on {self.interface}, found "
+                f"{have}, or see `rocelab doctor`"
             )
-        return self.ipv6
+        return found
 
 
 SERVER = Host("server", "10.0.0.1", "fd00::1", "veth-server", "02:00:00:00:00:01")
@@ -49,7 +49,7 @@ class Hosts(Protocol):
 
     @property
     def kind(self) -> str:
-        """One of Kind, or "vm" or "interop"."""
+        """One of Kind, or "vm", "interop" or "machine"."""
 
     def start(
         self, host: str, command: Sequence[str], *, pass_fds: Sequence[int] = (), **popen: Any

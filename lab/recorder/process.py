@@ -22,6 +22,8 @@ from lab.recorder.model import Counts, Method, RecorderError, Start
 
 _QUIET_SECONDS = 0.5
 _RING_KIB = 64 * 1024
+EVERY = "any"
+"""What tcpdump calls all interfaces together."""
 _COUNT = re.compile(r"(\d+) packets? (captured|received by filter|dropped by kernel)")
 
 
@@ -33,6 +35,9 @@ def _tcpdump(interface: str, path: Path, expression: str) -> list[str]:
     options += ["-U", "--immediate-mode", "--nano"]
     if interface == "lo":
         options += ["-s", "16384"]  # the size of the ring's slots; or it would be 256 KiB
+    if interface == EVERY:
+        # What leaves one interface for another comes in there; on lo nothing is seen leaving.
+        options += ["-Q", "in"]
     if os.geteuid() == 0:
         options += ["-Z", "root"]  # or it could not write into a directory of root's
     return [program, *options, *([expression] if expression else [])]
@@ -70,8 +75,8 @@ class ProcessRecorder:
         self.why = why
         self.taps: Mapping[str, Path] = {}
         self.parts: Sequence[Path] = (path,)
-        # tcpdump counts both copies of what crosses loopback, and writes the one that comes in.
-        self._copies = 2 if (method, interface) == ("tcpdump", "lo") else 1
+        # tcpdump counts both copies of what stays on this machine, and writes what comes in.
+        self._copies = 2 if method == "tcpdump" and interface in ("lo", EVERY) else 1
         command = COMMANDS[method](interface, path, expression)
         process = start(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         self._program = Listening(method, process)

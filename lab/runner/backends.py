@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from lab.hosts.choose import choose, link_mtu
 from lab.hosts.linked import LinkedHosts, NamespaceEnd
-from lab.hosts.model import CLIENT, SERVER, Hosts
+from lab.hosts.machine import TLS_ADDRESSES, MachineHosts
+from lab.hosts.model import CLIENT, SERVER, Hosts, HostsError
 from lab.hosts.vm.hosts import ROLES, boot
 from lab.hosts.vm.image import find
 from lab.runner.options import Backend, Options
@@ -22,7 +24,8 @@ class Setting:
 
     `endpoints` are, by role, keys of an endpoint's configuration (lab.endpoint.config), and `fds`
     the file descriptors it is given. `wires` are, by role, sockets that carry frames, where the
-    link between the hosts is ours (lab.wire.port). `versions` are for run.json.
+    link between the hosts is ours (lab.wire.port). `versions` are for run.json. `python` runs
+    the endpoints.
     """
 
     hosts: Hosts
@@ -30,6 +33,7 @@ class Setting:
     fds: Mapping[str, Sequence[int]] = field(default_factory=dict)
     wires: Mapping[str, Sequence[int]] | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
+    python: str = sys.executable
 
 
 def _userspace(options: Options, _directory: Path, _progress: Progress) -> Setting:
@@ -40,6 +44,23 @@ def _userspace(options: Options, _directory: Path, _progress: Progress) -> Setti
         return _linked(LinkedHosts(server.kind, server, client, why=server.why))
     userspace = {"backend": "userspace"}
     return Setting(choose(options.hosts, mtu=mtu), {"server": userspace, "client": userspace})
+
+
+def _kernel(options: Options, _directory: Path, _progress: Progress) -> Setting:
+    if options.faults:
+        raise HostsError("expected no fault plan with the kernel backend: its link is not ours")
+    hosts = MachineHosts(options.device)
+    endpoints = {
+        host.name: {
+            "backend": "kernel",
+            "device": hosts.devices[host.name],
+            "roce_address": host.address(options.defaults.family),
+            "address": TLS_ADDRESSES[host.name],
+            "server_address": TLS_ADDRESSES["server"],
+        }
+        for host in (hosts.server, hosts.client)
+    }
+    return Setting(hosts, endpoints, python=hosts.python)
 
 
 def _with_guests(options: Options, directory: Path, progress: Progress) -> Setting:
@@ -61,6 +82,7 @@ def _linked(hosts: LinkedHosts) -> Setting:
 
 MAKERS: dict[Backend, Callable[[Options, Path, Progress], Setting]] = {
     "userspace": _userspace,
+    "kernel": _kernel,
     "vm": _with_guests,
     "interop": _with_guests,
 }

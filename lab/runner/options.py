@@ -10,7 +10,7 @@ from lab.hosts.model import Kind
 from lab.hosts.vm.hosts import Role
 from lab.scenario import Defaults, Scenario
 
-Backend = Literal["userspace", "vm", "interop"]
+Backend = Literal["userspace", "kernel", "vm", "interop"]
 CaptureMethod = Literal["auto", "tcpdump", "scapy", "tap"]
 PsnSource = Literal["csprng", "odd", "lrand48", "counter", "qpn", "constant"]
 
@@ -23,7 +23,8 @@ class Options:
     `hosts` None and `capture` "auto" choose the best there is; `out` None is a new directory
     under `runs`. `kernel` is that of the virtual machines (lab.hosts.vm.image.find), `kernel_end`
     the end that is one in "interop"; `faults` is a fault plan (lab.wire.plan), checked;
-    `dcqcn` is the link's rate in Mbit/s where our ends shall slow down for CNPs.
+    `dcqcn` is the link's rate in Mbit/s where our ends shall slow down for CNPs. `device` names
+    this machine's own RDMA devices (lab.hosts.machine).
     """
 
     scenario: Scenario
@@ -38,6 +39,7 @@ class Options:
     kernel_end: Role = "server"
     faults: Path | None = None
     dcqcn: int | None = None
+    device: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """For run.json."""
@@ -52,6 +54,7 @@ class Options:
             "arguments": dict(self.scenario.arguments),
             "kernel": self.kernel,
             "kernel_end": self.kernel_end,
+            "device": self.device,
             "faults": str(self.faults) if self.faults else None,
             "dcqcn": self.dcqcn,
         }

@@ -12,7 +12,6 @@ import shutil
 import signal
 import ssl
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -44,8 +43,12 @@ QUIET_SECONDS = 120.0
 GRACE_SECONDS = 10.0
 """How long one end may outlive the other's failure before it is ended."""
 
-LOOPBACK_FILTER = "host {server} and host {client} and (tcp port 4433 or udp port 4791)"
-"""On a veth everything is recorded; on loopback other programs' packets are none of ours."""
+FILTERS = {
+    "loopback": "host {server} and host {client} and (tcp port 4433 or udp port 4791)",
+    "machine": "udp port 4791 or ether proto 0x8915 or (tcp port 4433 and net 127.0.0.0/8)",
+}
+"""By kind of hosts. On a veth everything is recorded; elsewhere other programs' packets are none
+of ours."""
 
 
 class RunnerError(Exception):
@@ -207,8 +210,12 @@ def _recorder(state: Progressing, setting: Setting) -> Recorder:
         truth = state.directory / "truth-client.jsonl"
         return LinkRecorder(start, setting.wires, path, plan=options.faults, truth=truth)
     interface = hosts.server.interface
-    expression = LOOPBACK_FILTER.format(**state.addresses) if hosts.kind == "loopback" else ""
+    expression = FILTERS.get(hosts.kind, "").format(**state.addresses)
     programs = [p for p in BEST_FIRST if options.capture in {"auto", p}]
+    if hosts.kind == "machine":  # several interfaces at once, and nothing that could tap itself
+        programs = [p for p in programs if p == "tcpdump"]
+        if not programs:
+            raise RecorderError(f"expected tcpdump with the kernel backend, not {options.capture}")
     why = "this method was asked for"
     if programs:
         start = functools.partial(hosts.start, "server", start_new_session=True)
@@ -217,7 +224,7 @@ def _recorder(state: Progressing, setting: Setting) -> Recorder:
             return record(programs, start, interface, path, expression)
         except RecorderError as error:
             path.unlink(missing_ok=True)
-            if options.capture != "auto":
+            if options.capture != "auto" or hosts.kind == "machine":
                 raise
             why = str(error)
     start = functools.partial(hosts.start, "client", start_new_session=True)
@@ -251,7 +258,7 @@ def _converse(
                 path = files.add("config", json.dumps(config).encode())
                 process = setting.hosts.start(
                     role,
-                    [sys.executable, "-m", module, "--config", path],
+                    [setting.python, "-m", module, "--config", path],
                     pass_fds=[*files.fds, *setting.fds.get(role, ())],
                     stdout=subprocess.PIPE,
                     stderr=subprocess.PIPE,
