@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lab.bench.control import Line
-from lab.bench.end import End, cpu_seconds
+from lab.bench.end import TIMEOUT, End, cpu_seconds
 from lab.bench.row import Row
 
 LENGTH = 1 << 24
@@ -35,12 +35,14 @@ class Bench:
     other: str
     seconds: float
 
-    def connect(self, count: int, depth: int, path_mtu: int) -> list[dict[str, Any]]:
+    def connect(
+        self, count: int, depth: int, path_mtu: int, timeout: int = TIMEOUT
+    ) -> list[dict[str, Any]]:
         """`count` new connections in place of the old; what the peer says of each."""
         theirs: list[dict[str, Any]] = self.line.ask("open", count=count, depth=depth)["peers"]
         ours = self.end.open(count, depth)
         self.line.ask("connect", peers=ours, path_mtu=path_mtu)
-        self.end.connect(theirs, path_mtu)
+        self.end.connect(theirs, path_mtu, timeout)
         return theirs
 
     def cpu_seconds(self) -> float:

@@ -46,7 +46,7 @@ class End:
         common = {"gid": gid, "addr": self.mr.buf, "r_key": self.mr.rkey}
         return [{"qpn": qp.qp_num, **common} for qp in self.qps]
 
-    def connect(self, peers: list[dict[str, Any]], path_mtu: int) -> None:
+    def connect(self, peers: list[dict[str, Any]], path_mtu: int, timeout: int = TIMEOUT) -> None:
         """Take every queue pair to RTS."""
         verbs = self.verbs
         for qp, peer in zip(self.qps, peers, strict=True):
@@ -58,7 +58,7 @@ class End:
             attr.dest_qp_num, attr.rq_psn, attr.sq_psn = peer["qpn"], SQ_PSN, SQ_PSN
             attr.qp_access_flags = ACCESS
             attr.max_rd_atomic = attr.max_dest_rd_atomic = READS
-            attr.min_rnr_timer, attr.timeout = MIN_RNR_TIMER, TIMEOUT
+            attr.min_rnr_timer, attr.timeout = MIN_RNR_TIMER, timeout
             attr.retry_cnt, attr.rnr_retry = RETRY, RNR_RETRY
             qp.to_rts(attr)
 

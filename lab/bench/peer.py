@@ -42,6 +42,10 @@ class Peer:
     def do_state(self) -> dict[str, Any]:
         return {"cpu_s": cpu_seconds(), "resident": resident_bytes()}
 
+    def do_lose(self, rate: float) -> dict[str, Any]:
+        self.end.ctx.adapter.lose(rate)
+        return {}
+
     def do_fill(self, kind: str, length: int) -> dict[str, Any]:
         self.end.fill(kind, length)
         return {}

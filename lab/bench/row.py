@@ -63,8 +63,9 @@ UNITS = {
     "cpu_s_per_gb": "{:.2f} CPU s/GB",
     "cpu_ms_per_connection": "{:.2f} CPU ms a connection",
     "repeated_mb": "{:.1f} MB sent again",
-    "amplification": "{:.3f} sent for 1",
+    "amplification": "{:.3f} packets sent for 1",
     "expected_amplification": "{:.3f} by formula",
+    "packets_per_loss": "{:.1f} packets gone back",
 }
 
 

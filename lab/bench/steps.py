@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lab.bench import raw, verbs
 from lab.bench.bench import Measurement
+from lab.bench.loss import loss
 from lab.bench.row import Goal
 from lab.bench.setup import setup
 
@@ -22,6 +23,9 @@ STEPS: dict[str, Measurement] = {
     "write-64b": verbs.message_rate,
     "write-1000": verbs.many(1000),
     "setup": setup,
+    "loss-0.1": loss(0.001),
+    "loss-1": loss(0.01),
+    "loss-5": loss(0.05),
 }
 
 _BULK = (Goal("gbit_s", 10), Goal("gbit_s", 0.2, "udp-trains"))

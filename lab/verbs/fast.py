@@ -56,6 +56,10 @@ class FastAdapter(Adapter):
             **engine,
         )
 
+    def lose(self, rate: float) -> None:
+        """Drop datagrams that arrive (UdpWire.lose), to measure what loss costs."""
+        self._udp.lose(rate)
+
     def post(self, qp: QueuePair, wr: SendWR) -> None:
         assert isinstance(qp, FastQueuePair)
         if qp.slot is None or not wr.plain:

@@ -7,6 +7,7 @@ discovery on, Linux writes 0 and DF; the segments of one UDP_SEGMENT send it num
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import ipaddress
 import socket
 import struct
@@ -20,6 +21,7 @@ _IP_MTU_DISCOVER, _IPV6_MTU_DISCOVER, _PMTUDISC_DO = 10, 23, 2
 _IP_TOS, _IP_TTL, _IP_RECVTOS = 1, 2, 13
 _SOL_UDP, _UDP_SEGMENT, _UDP_GRO = 17, 103, 104
 _SO_RCVBUFFORCE = 33
+_SO_ATTACH_FILTER, _SO_DETACH_FILTER = 26, 27
 RECEIVE_BUFFER = 8 << 20
 BATCH = 64
 """Datagrams taken at one go."""
@@ -41,17 +43,18 @@ class UdpWire:
         self.address = ipaddress.ip_address(address)
         family = socket.AF_INET if self.address.version == 4 else socket.AF_INET6
         self._scope = 0
+        self._gather = gather
         if isinstance(self.address, ipaddress.IPv6Address) and self.address.scope_id:
             self._scope = _interface(self.address.scope_id)
         self._socket = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         try:
-            self._prepare(gather=gather)
+            self._prepare()
             self._socket.bind(self._sockaddr(self.address.packed))
         except OSError:
             self._socket.close()
             raise
 
-    def _prepare(self, *, gather: bool) -> None:
+    def _prepare(self) -> None:
         sock = self._socket
         if self.address.version == 4:
             sock.setsockopt(socket.IPPROTO_IP, _IP_MTU_DISCOVER, _PMTUDISC_DO)
@@ -63,7 +66,7 @@ class UdpWire:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
         with contextlib.suppress(PermissionError):
             sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, RECEIVE_BUFFER)
-        if gather:
+        if self._gather:
             sock.setsockopt(_SOL_UDP, _UDP_GRO, 1)
 
     @property
@@ -91,6 +94,21 @@ class UdpWire:
             for level, kind, data in controls(path)
         )
         return name, b"".join(control)
+
+    def lose(self, rate: float) -> None:
+        """Have the kernel drop each arriving datagram with the probability `rate` (0 to below 1),
+        one by one even where they were sent together.
+        """
+        gather = self._gather and not rate
+        self._socket.setsockopt(_SOL_UDP, _UDP_GRO, gather)
+        if not rate:
+            with contextlib.suppress(FileNotFoundError):
+                self._socket.setsockopt(socket.SOL_SOCKET, _SO_DETACH_FILTER, 0)
+            return
+        program = b"".join(struct.pack("=HBBI", *step) for step in drops(rate))
+        code = ctypes.create_string_buffer(program, len(program))
+        described = struct.pack("@HP", len(program) // 8, ctypes.addressof(code))
+        self._socket.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, described)
 
     def fileno(self) -> int:
         return self._socket.fileno()
@@ -124,6 +142,18 @@ class UdpWire:
 
     def next_timer(self) -> int | None:
         return None
+
+
+def drops(rate: float) -> list[tuple[int, int, int, int]]:
+    """A socket filter that drops the part `rate` of all datagrams (bpf(4): code, jt, jf, k)."""
+    load_random, jump_if_at_least, give = 0x20, 0x35, 0x06
+    random_word = 0xFFFFF000 + 56  # SKF_AD_OFF + SKF_AD_RANDOM
+    return [
+        (load_random, 0, 0, random_word),
+        (jump_if_at_least, 0, 1, int(rate * (1 << 32))),
+        (give, 0, 0, 0xFFFFFFFF),
+        (give, 0, 0, 0),
+    ]
 
 
 @lru_cache(maxsize=1024)
