@@ -13,16 +13,13 @@ from typing import Any
 
 from lab.bench.control import Line
 from lab.bench.end import TIMEOUT, End, cpu_seconds
+from lab.bench.errors import BenchError
 from lab.bench.row import Row
 
 LENGTH = 1 << 24
 """Bytes of registered memory at either end."""
 _PATIENCE = 10
 """Seconds that the other process may take to end."""
-
-
-class BenchError(Exception):
-    """What stands in the way of measuring, as a sentence."""
 
 
 @dataclass(slots=True)

@@ -6,8 +6,9 @@ import json as json_module
 import sys
 from collections.abc import Callable, Sequence
 
-from lab.bench.bench import BenchError, bench
+from lab.bench.bench import bench
 from lab.bench.document import document, machine
+from lab.bench.errors import BenchError
 from lab.bench.row import Row
 from lab.bench.steps import GOALS, STEPS
 

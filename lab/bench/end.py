@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from lab import providers
+from lab.bench.errors import BenchError
 
 MTUS = {256: 1, 512: 2, 1024: 3, 2048: 4, 4096: 5}
 ACCESS = 0xF
@@ -96,12 +97,12 @@ class End:
         return bool(wc.wc_flags & self.verbs.IBV_WC_WITH_IMM)
 
     def poll(self, most: int = 64) -> list[Any]:
-        """Completions, all of them good; RuntimeError at another."""
+        """Completions, all of them good; BenchError at another."""
         wcs: list[Any] = self.cq.poll(most)[1]
         for wc in wcs:
             if wc.status:
                 text = self.verbs.cqe_status_to_str(wc.status)
-                raise RuntimeError(f"expected completions to succeed, one says: {text}")
+                raise BenchError(f"expected completions to succeed, one says: {text}")
         return wcs
 
     def fill(self, kind: str, length: int) -> None:

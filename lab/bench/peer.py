@@ -11,6 +11,7 @@ from typing import Any
 from lab.bench import plain
 from lab.bench.control import Line
 from lab.bench.end import End, cpu_seconds, resident_bytes
+from lab.bench.errors import BenchError
 from lab.bench.setup import Answering
 from lab.hosts.enter import die_with
 from lab.runner.certificates import Certificate
@@ -138,7 +139,7 @@ def main(descriptor: str, address: str, other: str, length: str, parent: str) ->
         peer.end.close()
     except OSError as error:
         line.send(error=f"{address}: {error.strerror or error}")
-    except RuntimeError as error:
+    except BenchError as error:
         line.send(error=str(error))
     except EOFError:
         pass

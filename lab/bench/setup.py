@@ -10,8 +10,9 @@ import time
 from collections.abc import Iterator
 from functools import partial
 
-from lab.bench.bench import Bench, BenchError
+from lab.bench.bench import Bench
 from lab.bench.end import End
+from lab.bench.errors import BenchError
 from lab.bench.row import Row
 from lab.exchange.messages import EndpointInfo, ExchangeError, Hello, Ready
 from lab.exchange.server import Server

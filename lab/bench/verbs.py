@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from lab.bench.bench import Bench, BenchError, Measurement
+from lab.bench.bench import Bench, Measurement
 from lab.bench.end import End, cpu_seconds, resident_bytes
+from lab.bench.errors import BenchError
 from lab.bench.raw import percentiles
 from lab.bench.row import GIGA, Row
 

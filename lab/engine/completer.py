@@ -64,13 +64,6 @@ class Completer:
         """The queue pair has come to RTS with its retry counts set."""
         self._refill()
 
-    @property
-    def settled(self) -> bool:
-        """Whether there has been progress since the last retry."""
-        own = self._qp.attributes
-        left = self._retries, self._rnr_retries
-        return not self._going_back and left == (own.retry_cnt, own.rnr_retry)
-
     def receive(self, run: Run, now: int) -> None:
         """Take an acknowledgement or response."""
         HANDLERS[run.family](self, run, now)

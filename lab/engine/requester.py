@@ -112,10 +112,9 @@ class Requester:
         """PSNs sent and not acknowledged."""
         return int(psn.forward(self.unacked, self.next_psn))
 
-    @property
-    def settled(self) -> bool:
-        """Whether nothing is being sent again, or waited for before sending."""
-        return self.next_psn == self.high and self.resume_at is None and self._broken is None
+    def may_send(self, now: int) -> bool:
+        """Whether neither an RNR NAK nor a request that cannot be sent stands in the way."""
+        return self._broken is None and (self.resume_at is None or now >= self.resume_at)
 
     @property
     def idle(self) -> bool:
@@ -135,7 +134,7 @@ class Requester:
 
     def _next(self, now: int) -> Request | None:
         """The request to send from, begun if need be; None where nothing may go out."""
-        if self._broken or (self.resume_at is not None and now < self.resume_at):
+        if not self.may_send(now):
             return None
         self.resume_at = None
         while self.cursor < len(self.queue):

@@ -47,21 +47,21 @@ class Responder:
         self.msn = 0
         self.message: Message | None = None
         self.replies.clear()
-        self._nak_sent = False
+        self.nak_sent = False
+        """A request was refused that must come again; what follows it is not answered."""
         limit = max(1, self.qp.attributes.max_dest_rd_atomic)
         self._atomics: deque[tuple[int, int]] = deque(maxlen=limit)
 
     @property
     def settled(self) -> bool:
-        """Whether nothing is owed, and no request was refused that must come again."""
-        return not len(self.replies) and not self._nak_sent
+        """Whether nothing is owed."""
+        return not len(self.replies)
 
-    def resume(self, expected: int, msn: int) -> None:
+    def resume(self, expected: int, msn: int, *, nak_sent: bool) -> None:
         """Go on from `expected`, nothing owed; answers to atomics are still remembered."""
-        self.expected, self.msn = expected, msn
+        self.expected, self.msn, self.nak_sent = expected, msn, nak_sent
         self.message = None
         self.replies.clear()
-        self._nak_sent = False
 
     def receive(self, run: Run, now: int) -> None:
         """Take a request."""
@@ -94,7 +94,7 @@ class Responder:
     def advance(self, run: Run, span: int) -> None:
         """`run` is done and took `span` PSNs; acknowledge it where it asks for that."""
         self.expected = psn.add(self.expected, span)
-        self._nak_sent = False
+        self.nak_sent = False
         if run.last.ends_message:
             self.msn = psn.add(self.msn, 1)
             self.message = None
@@ -126,8 +126,8 @@ class Responder:
     def _out_of_sequence(self, run: Run, now: int) -> None:
         """One NAK, then silence until the gap is filled (IBTA vol. 1, 9.7.5.2.8)."""
         self.qp.device.counters["out_of_seq_request"] += 1
-        if not self._nak_sent:
-            self._nak_sent = True
+        if not self.nak_sent:
+            self.nak_sent = True
             self.replies.add(Reply(self.expected, self.msn, aeth.NAK_PSN_SEQUENCE_ERROR))
             self.qp.log(
                 now, "nak", why="PSN sequence error", sq_psn=run.first_psn, expected=self.expected
@@ -151,7 +151,7 @@ class Responder:
         qp = self.qp
         syndrome = verdict.syndrome
         if verdict is NOT_READY:
-            self._nak_sent = True
+            self.nak_sent = True
             qp.device.counters["send_rnr_err"] += 1
             syndrome |= qp.attributes.min_rnr_timer
         if syndrome in NAK_COUNTERS:

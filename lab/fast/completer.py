@@ -40,7 +40,8 @@ def _progress(port: Any, qp: Any, packets: int) -> None:
     qp.unacked = (qp.unacked + packets) & _MASK
     port.in_flight -= packets * qp.path_mtu
     qp.deadline = 0
-    if qp.timeout and qp.unacked != qp.next_psn:
+    qp.progressed = 1
+    if qp.timeout and qp.unacked != qp.high:
         qp.deadline = port.now + qp.timeout
     busy(port, qp)
 
@@ -77,7 +78,7 @@ def take_ack(port: Any, qp: Any, number: int, syndrome: int) -> Any:
         return False
     distance = _distance(qp, number)
     if distance >= outstanding(qp):
-        return True
+        return distance >= _distance(qp, qp.high)
     return _acknowledge(port, qp, distance + 1)
 
 
@@ -88,7 +89,7 @@ def take_response(port: Any, qp: Any, number: int, ends: int, source: int, lengt
     """
     distance = _distance(qp, number)
     if distance >= outstanding(qp):
-        return True
+        return distance >= _distance(qp, qp.high)
     if not _acknowledge(port, qp, distance) or full(qp.send_cq):
         return False
     row = send_at(qp.sq, qp.sq_head & qp.sq_mask)

@@ -35,6 +35,7 @@ _COUNTERS = {
     "sent_packets": "sent_pkts",
     "received_packets": "rcvd_pkts",
     "send_errors": "send_err",
+    "out_of_sequence": "out_of_seq_request",
     "rdma_sends": "rdma_sends",
     "rdma_recvs": "rdma_recvs",
 }
@@ -248,13 +249,17 @@ class FastDevice(Device):
         """What the engine's queue pairs send; in simulation, what compiled code sends as well."""
         self._port["now"] = now
         ready = list(self._ready.values())
+        self._give_ready(ready, now)
         yield from super().transmit(now)
-        for qp in ready:
-            assert isinstance(qp, FastQueuePair)
-            if qp.slot is None and self._free and handover.ready(qp):
-                self.give(qp, now)
+        self._give_ready(ready, now)
         if self._port["fd"][0] < 0:
             yield from self._simulated()
+
+    def _give_ready(self, qps: list[QueuePair], now: int) -> None:
+        for qp in qps:
+            assert isinstance(qp, FastQueuePair)
+            if qp.slot is None and self._free and handover.ready(qp, now):
+                self.give(qp, now)
 
     def _simulated(self) -> Iterator[Burst]:
         port = self._port[0]

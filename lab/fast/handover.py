@@ -15,6 +15,7 @@ from lab.engine.work import ReceiveWork, SendWork, Sge, WROpcode
 from lab.fast.opcodes import SEND, WRITE
 
 if TYPE_CHECKING:
+    from lab.engine.requester import Request
     from lab.fast.qp import FastQueuePair
 
 FAMILIES = {"RC_SEND": SEND, "RC_RDMA_WRITE": WRITE}
@@ -33,20 +34,25 @@ def simple(work: SendWork) -> bool:
     return work.opcode in SIMPLE and len(work.sges) <= 1
 
 
-def ready(qp: FastQueuePair) -> bool:
+def ready(qp: FastQueuePair, now: int) -> bool:
     """Whether nothing is going on that only the engine knows how to go on with."""
-    requester, completer, responder = qp.requester, qp.completer, qp.responder
+    requester, responder = qp.requester, qp.responder
     message = responder.message
     return (
         qp.kind is QPType.RC
         and qp.state is QPState.RTS
-        and requester.settled
-        and completer.settled
+        and requester.may_send(now)
         and not (qp.limiting or qp.device.flow_control)
         and responder.settled
         and all(simple(request.work) for request in requester.queue)
+        and not any(_in_the_middle(request) for request in requester.queue)
         and (message is None or message.work is None or len(message.work.sges) <= 1)
     )
+
+
+def _in_the_middle(request: Request) -> bool:
+    """Whether a READ is asked for again from where its data broke off."""
+    return request.answered and 0 < request.sent < request.span
 
 
 def give(qp: FastQueuePair, record: Any, now: int) -> None:
@@ -65,16 +71,15 @@ def give(qp: FastQueuePair, record: Any, now: int) -> None:
 def _give_requests(qp: FastQueuePair, record: Any) -> None:
     requester = qp.requester
     record["next_psn"], record["unacked"] = requester.next_psn, requester.unacked
-    record["unasked"] = requester.unasked
+    record["high"], record["unasked"] = requester.high, requester.unasked
     record["sq_head"] = record["sq_cursor"] = record["sq_tail"] = 0
     record["sent"] = record["received"] = record["reads"] = 0
     for number, request in enumerate(requester.queue):
         qp.write_send(number, request.work, request.first_psn or 0, request.span)
-        begun = request.first_psn is not None
-        if begun and request.sent == request.span:
+        if request.first_psn is not None and request.sent == request.span:
             record["sq_cursor"] = number + 1
             record["reads"] += request.answered
-        elif begun:
+        elif request.sent:
             record["sent"] = request.sent
         if number == 0:
             record["received"] = request.received
@@ -84,6 +89,7 @@ def _give_requests(qp: FastQueuePair, record: Any) -> None:
 def _give_responder(qp: FastQueuePair, record: Any) -> None:
     responder = qp.responder
     record["expected"], record["msn"] = responder.expected, responder.msn
+    record["gap"] = responder.nak_sent
     record["family"] = record["ack_due"] = record["reply_head"] = record["reply_tail"] = 0
     record["max_replies"] = qp.attributes.max_dest_rd_atomic
     message = responder.message
@@ -102,7 +108,7 @@ def take(qp: FastQueuePair, record: Any, replies: np.ndarray[Any, Any]) -> None:
     """Set the engine's state from `record`."""
     requester, completer = qp.requester, qp.completer
     requester.reset(int(record["unacked"]))
-    requester.next_psn = requester.high = int(record["next_psn"])
+    requester.next_psn, requester.high = int(record["next_psn"]), int(record["high"])
     requester.unasked = int(record["unasked"])
     head, cursor = int(record["sq_head"]), int(record["sq_cursor"])
     for number in range(head, int(record["sq_tail"])):
@@ -111,19 +117,21 @@ def take(qp: FastQueuePair, record: Any, replies: np.ndarray[Any, Any]) -> None:
             request.sent = request.span
         elif number == cursor and record["sent"]:
             request.sent = int(record["sent"])
-        else:
-            request.first_psn, request.span = None, 0
+        elif not request.span:
+            request.first_psn = None
         requester.queue.append(request)
     if requester.queue:
         requester.queue[0].received = int(record["received"])
-    completer.reset()
+    if record["progressed"]:
+        completer.reset()
     completer.deadline = int(record["deadline"]) or None
     _take_responder(qp, record, replies)
 
 
 def _take_responder(qp: FastQueuePair, record: Any, replies: np.ndarray[Any, Any]) -> None:
     responder = qp.responder
-    responder.resume(int(record["expected"]), int(record["msn"]))
+    expected, msn = int(record["expected"]), int(record["msn"])
+    responder.resume(expected, msn, nak_sent=bool(record["gap"]))
     responder.message = _message(record)
     for number in range(int(record["reply_head"]), int(record["reply_tail"])):
         row = replies[number & (len(replies) - 1)]

@@ -9,6 +9,7 @@ from numba import njit
 from dissectors.bth import BTH
 from dissectors.icrc import SIZE as ICRC_SIZE
 from dissectors.memory import byte, half, word
+from dissectors.psn import HALF, MASK
 from lab.fast.completer import take_ack, take_response
 from lab.fast.layout import message_at, parcel_at, qp_at
 from lab.fast.opcodes import (
@@ -36,6 +37,8 @@ _NAME_BYTES, CONTROL_BYTES = 28, 128
 _SOL_UDP, _UDP_GRO = 17, 104
 _SOL_IP, _IP_TOS, _SOL_IPV6, _IPV6_TCLASS = 0, 1, 41, 67
 _LEAST = _BTH + ICRC_SIZE
+_MOST_LOST = 7
+"""Segments lost in a row after which the engine finds out which one came."""
 
 
 @njit
@@ -102,10 +105,15 @@ def _take(port: Any, packet: int, size: int, number: int) -> Any:
     if load(packet + 2, 2) != qp.p_key or not _from_peer(port, qp):
         return False
     if not _sealed(port, qp, packet, size, number):
-        # A segment of a burst that came apart on the way goes on counting.
-        number = port.next_number
-        if port.family != 4 or not _sealed(port, qp, packet, size, number):
+        if port.family != 4:
             return False
+        # A segment of a burst that came apart on the way goes on counting, over those lost.
+        number = port.next_number
+        last = number + _MOST_LOST
+        while not _sealed(port, qp, packet, size, number):
+            number += 1
+            if number > last:
+                return False
     port.next_number = number + 1
     if _handle(port, qp, kind, packet, opcode, packet + head, length):
         return True
@@ -139,7 +147,11 @@ def _handle(
     if kind == RESPONSE:
         return take_response(port, qp, number, ends, payload, length)
     if number != qp.expected:
-        return False
+        if not qp.gap or (number - qp.expected) & MASK >= HALF:
+            return False
+        # The engine has said what is missing; until that comes, this is not answered.
+        port.out_of_sequence += 1
+        return True
     if kind == WRITE:
         return take_write(port, qp, packet, starts, ends, immediate, payload, length)
     if kind == SEND:

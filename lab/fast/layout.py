@@ -38,7 +38,7 @@ PORT = _record(
     # Bytes that may be unacknowledged over all queue pairs, so that no receive buffer overflows.
     "in_flight", "in_flight_limit",
     "completions", "fired", "sent_packets", "received_packets", "send_errors",
-    "rdma_sends", "rdma_recvs",
+    "out_of_sequence", "rdma_sends", "rdma_recvs",
 )  # fmt: skip
 
 QP = _record(
@@ -46,9 +46,10 @@ QP = _record(
     "window", "timeout", "deadline", "signal_all",
     # Send queue: rows of SEND; those before head are retired, those from cursor on not begun.
     "sq", "sq_mask", "sq_head", "sq_cursor", "sq_tail",
-    "sent", "next_psn", "unacked", "unasked", "reads", "max_reads", "received",
-    # The message being received: family is its KIND, 0 for none.
-    "expected", "msn", "family", "key", "va", "length", "done", "wr_id", "ack_due",
+    "sent", "next_psn", "high", "unacked", "progressed", "unasked",
+    "reads", "max_reads", "received",
+    # The message being received: family is its KIND, 0 for none. In a gap what is ahead is dropped.
+    "expected", "gap", "msn", "family", "key", "va", "length", "done", "wr_id", "ack_due",
     # READs to answer: rows of REPLY.
     "replies", "reply_mask", "reply_head", "reply_tail", "max_replies",
     # Addresses of RINGs.

@@ -84,6 +84,8 @@ def request(port: Any, qp: Any, budget: int) -> Any:
 def _started(port: Any, qp: Any, packets: int) -> None:
     """`packets` PSNs more are outstanding."""
     qp.next_psn = (qp.next_psn + packets) & _MASK
+    if outstanding(qp) > (qp.high - qp.unacked) & _MASK:
+        qp.high = qp.next_psn
     port.in_flight += packets * qp.path_mtu
     if qp.deadline == 0 and qp.timeout:
         qp.deadline = port.now + qp.timeout

@@ -58,6 +58,7 @@ def _has_receive(ring: Any) -> Any:
 @njit
 def _advance(port: Any, qp: Any, ends: int, ack_req: int) -> None:
     qp.expected = (qp.expected + 1) & _MASK
+    qp.gap = 0
     if ends:
         qp.msn = (qp.msn + 1) & _MASK
         qp.family = 0
@@ -193,6 +194,7 @@ def take_read(port: Any, qp: Any, packet: int, number: int) -> Any:
         return False
     span = max(1, (length + qp.path_mtu - 1) // qp.path_mtu)
     qp.expected = (qp.expected + span) & _MASK
+    qp.gap = 0
     qp.msn = (qp.msn + 1) & _MASK
     row = reply_at(qp.replies, qp.reply_tail & qp.reply_mask)
     row.first_psn, row.va, row.key, row.length, row.sent, row.msn = (
