@@ -40,6 +40,7 @@ class Sniffer:
         self.source.ins.settimeout(0)
         self.writer = RawPcapWriter(path, linktype=1, nano=True)
         self.writer.write_header(None)
+        self._statistics()  # of frames that came before the filter was attached
         self.written = self.skipped = self.received = self.dropped = 0
 
     def drain(self) -> None:
@@ -60,14 +61,19 @@ class Sniffer:
 
     def counts(self) -> str:
         """What tcpdump says at the end."""
-        raw = self.source.ins.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, 8)
-        received, dropped = struct.unpack("II", raw)  # since the last time of asking
+        received, dropped = self._statistics()
         self.received += received
         self.dropped += dropped
         return (
             f"{self.written} packets captured, {self.received - self.skipped} packets received by "
             f"filter, {self.dropped} packets dropped by kernel"
         )
+
+    def _statistics(self) -> tuple[int, int]:
+        """Frames received and dropped since the last time of asking (packet(7))."""
+        raw = self.source.ins.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, 8)
+        received, dropped = struct.unpack("II", raw)
+        return received, dropped
 
     def close(self) -> None:
         """Close the socket and the file."""
