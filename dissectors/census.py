@@ -17,6 +17,7 @@ from dissectors.erf import ERF
 from dissectors.ethernet import SMALLEST_ETHERTYPE, Ethernet
 from dissectors.gre import GRE
 from dissectors.grh import GRH
+from dissectors.grouping import groups
 from dissectors.header import Header
 from dissectors.hierarchy import FPDU, LEAVES, MPA, TLS, Path, content, path
 from dissectors.ip import IPv4, IPv6, IPv6Authentication, IPv6Extension, IPv6Fragment
@@ -35,27 +36,31 @@ ANY_ORDER: tuple[tuple[set[type[Header]], int], ...] = (
 """Headers of which a packet with more than that many may hold any before any other."""
 
 CONTENTS: tuple[Path, ...] = ((), TLS, MPA, FPDU)
+Flow = frozenset[tuple[bytes, int]]
+"""The two ends (address, port) of a TCP connection."""
+MOST_FLOWS = 10_000
+"""Streams of iWARP that are told apart: a capture may hold any number."""
 BEGINNING = 16
 """Bytes of a TCP payload that tell what it is."""
 LLC = 0xFE
 
 
-def hierarchy(table: PacketTable) -> dict[Path, int]:
-    """Path (see `dissectors.hierarchy`) -> packets, in order of the paths."""
+def hierarchy(table: PacketTable, flows: set[Flow] | None = None) -> dict[Path, int]:
+    """Path (see `dissectors.hierarchy`) -> packets, in order of the paths.
+
+    `flows`, of a table that is part of a capture: streams that carry iWARP, those found before
+    and, after the call, those found here too.
+    """
     found: Counter[Path] = Counter()
     plain = _plain(table)
     for row in np.flatnonzero(~plain).tolist():
         found[path(table.packet(row))] += 1
     rows = np.flatnonzero(plain)
-    masks = np.unique(table["headers"])
-    key = np.searchsorted(masks, table["headers"]).astype(np.uint64) << np.uint64(32)
-    key |= _detail(table)
-    key = key[rows]
-    for value, count in zip(*np.unique(key, return_counts=True), strict=True):
-        row = int(rows[np.argmax(key == value)])
-        kept = CONTENTS[int(value) >> 16 & 0xFF]
-        named = path(table.packet(row))
-        found[named + FPDU if kept == FPDU else named] += int(count)
+    detail = _detail(table, set() if flows is None else flows)[rows]
+    for same in groups([table["headers"][rows], detail]):
+        kept = CONTENTS[int(detail[same[0]]) >> 16 & 0xFF]
+        named = path(table.packet(int(rows[same[0]])))
+        found[named + FPDU if kept == FPDU else named] += len(same)
     return dict(sorted(found.items()))
 
 
@@ -77,11 +82,11 @@ def _plain(table: PacketTable) -> Array:
     """
     headers = table["headers"]
     plain = np.zeros(len(table), bool)
-    for mask in np.unique(headers):
-        kinds = [kind for n, kind in enumerate(HEADERS) if int(mask) >> n & 1]
+    for rows in groups([headers]):
+        mask = int(headers[rows[0]])
+        kinds = [kind for n, kind in enumerate(HEADERS) if mask >> n & 1]
         if any(len(group & set(kinds)) > most for group, most in ANY_ORDER):
             continue
-        rows = np.flatnonzero(headers == mask)
         length = np.zeros(len(rows), np.int64)
         for kind in kinds:
             span = kind.LENGTH
@@ -96,7 +101,7 @@ def _plain(table: PacketTable) -> Array:
     return plain & ~(table.has(DETH) & (table[BTH.dest_qp.column] <= 1))
 
 
-def _detail(table: PacketTable) -> Array:
+def _detail(table: PacketTable, flows: set[Flow]) -> Array:
     """What a path depends on beside the headers: opcode, what follows them, content, damage."""
     detail = table["damage"].astype(np.uint64) << np.uint64(24)
     roce = table.has(BTH)
@@ -110,20 +115,20 @@ def _detail(table: PacketTable) -> Array:
             leaf[column == value] = code
     short = rest.has(Ethernet) & (rest[Ethernet.type.column] < SMALLEST_ETHERTYPE)
     leaf[short] = LLC
-    detail[others] |= leaf << np.uint64(8) | _contents(rest) << np.uint64(16)
+    detail[others] |= leaf << np.uint64(8) | _contents(rest, flows) << np.uint64(16)
     return detail
 
 
-def _contents(table: PacketTable) -> Array:
-    """For each row the index in CONTENTS of what its TCP payload is."""
+def _contents(table: PacketTable, flows: set[Flow]) -> Array:
+    """For each row the index in CONTENTS of what its TCP payload is; `flows` gets the iWARP ones."""
     found = np.zeros(len(table), np.uint64)
     for row in np.flatnonzero(table.has(TCP) & (table["payload_length"] > 0)).tolist():
         start = int(table["payload_offset"][row])
         end = start + min(BEGINNING, int(table["payload_length"][row]))
         found[row] = CONTENTS.index(content(table.frame_bytes(row)[start:end]))
     handshakes = np.flatnonzero(found == CONTENTS.index(MPA)).tolist()
-    if len(handshakes):
-        flows = {_flow(table, row) for row in handshakes}
+    flows |= {_flow(table, row) for row in handshakes[: MOST_FLOWS - len(flows)]}
+    if flows:
         open_rows = table.has(TCP) & (found == 0) & (table["payload_length"] > 0)
         for row in np.flatnonzero(open_rows).tolist():
             if _flow(table, row) in flows:
@@ -131,7 +136,7 @@ def _contents(table: PacketTable) -> Array:
     return found
 
 
-def _flow(table: PacketTable, row: int) -> frozenset[tuple[bytes, int]]:
+def _flow(table: PacketTable, row: int) -> Flow:
     """The two ends of a TCP connection."""
     return frozenset(
         (bytes(table[address][row]), int(table[port][row]))

@@ -6,7 +6,6 @@ A capture is counted part by part, so that memory does not grow with it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -15,9 +14,11 @@ import numpy as np
 from captures.capture import Capture
 from dissectors import opcode
 from dissectors.bth import BTH
+from dissectors.census import MOST_FLOWS, Flow, hierarchy, marks
 from dissectors.damage import DamageCode
+from dissectors.grouping import groups
+from dissectors.hierarchy import Path
 from dissectors.icrc import ICRC_BAD, ICRC_OK, ICRC_UNCHECKABLE
-from dissectors.rules import HEADERS
 from dissectors.table import PacketTable
 
 MOST_CONVERSATIONS = 100
@@ -25,9 +26,6 @@ MOST_CONVERSATIONS = 100
 
 KEPT = 1 << 16
 """Conversations counted at a time: of more than twice as many, the least busy are put together."""
-
-FEW = 16
-"""Different values up to which they are looked for one after the other."""
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -48,12 +46,15 @@ class Counts:
     roce_packets: int = 0
     icrc: Counter[int] = field(default_factory=Counter)
     opcodes: Counter[int] = field(default_factory=Counter)
-    headers: Counter[int] = field(default_factory=Counter)
+    paths: Counter[Path] = field(default_factory=Counter)
+    marks: Counter[str] = field(default_factory=Counter)
     damage: Counter[int] = field(default_factory=Counter)
     conversations: Counter[Ends] = field(default_factory=Counter)
     payload: Counter[Ends] = field(default_factory=Counter)
     put_together: int = 0
     """Packets of conversations that are no longer told apart."""
+    flows: set[Flow] = field(default_factory=set)
+    """Streams that carry iWARP."""
 
     @classmethod
     def of(cls, table: PacketTable) -> Counts:
@@ -65,12 +66,13 @@ class Counts:
             roce_packets=len(talk),
             icrc=_small(table["icrc_status"]),
             opcodes=_small(talk["bth_opcode"]),
-            headers=Counter({int(table["headers"][row]): len(rows)
-                             for row, rows in _groups(table["headers"])}),
+            marks=Counter(marks(table)),
             damage=_small(table["damage"]),
-        )  # fmt: skip
+        )
+        found.paths = Counter(hierarchy(table, found.flows))
         ends = (*_words(talk["src"]), *_words(talk["dst"]), talk["bth_dest_qp"])
-        for row, rows in _groups(*ends):
+        for rows in groups(ends):
+            row = int(rows[0])
             key = Ends(talk.source(row), talk.destination(row), int(talk["bth_dest_qp"][row]))
             found.conversations[key] += len(rows)
             found.payload[key] += int(talk["payload_length"][rows].sum())
@@ -81,7 +83,9 @@ class Counts:
         self.packets += other.packets
         self.roce_packets += other.roce_packets
         self.put_together += other.put_together
-        for name in ("icrc", "opcodes", "headers", "damage", "conversations", "payload"):
+        if len(self.flows) < MOST_FLOWS:
+            self.flows |= other.flows
+        for name in ("icrc", "opcodes", "paths", "marks", "damage", "conversations", "payload"):
             getattr(self, name).update(getattr(other, name))
         if len(self.conversations) > 2 * KEPT:
             busiest = dict(self.conversations.most_common(KEPT))
@@ -93,7 +97,10 @@ class Counts:
 def counts(capture: Capture, roce_port: int) -> dict[str, Any]:
     """The document of `decode --stats --json`."""
     found = Counts()
-    for part in capture.each(Counts.of, roce_port):
+    for part, table in capture.each(lambda table: (Counts.of(table), table), roce_port):
+        if found.flows:
+            # Segments of a stream of iWARP that began in an earlier part do not say so themselves.
+            part.paths = Counter(hierarchy(table, found.flows))
         found.add(part)
     return {
         "schema": 1,
@@ -105,7 +112,11 @@ def counts(capture: Capture, roce_port: int) -> dict[str, Any]:
             "icrc_unchecked": found.icrc[ICRC_UNCHECKABLE],
         },
         "opcodes": {opcode.name(value): count for value, count in sorted(found.opcodes.items())},
-        "hierarchy": _hierarchy(found.headers),
+        "hierarchy": [
+            {"protocols": list(path), "packets": count}
+            for path, count in sorted(found.paths.items())
+        ],
+        "marks": dict(found.marks),
         "conversations": [
             {**ends._asdict(), "packets": count, "payload_bytes": found.payload[ends]}
             for ends, count in found.conversations.most_common(MOST_CONVERSATIONS)
@@ -134,32 +145,6 @@ def _words(addresses: Array) -> tuple[Array, Array]:
     return words[:, 0], words[:, 1]
 
 
-def _groups(*columns: Array) -> Iterator[tuple[int, Array]]:
-    """The rows that agree in all columns, and the first of them."""
-    left = np.arange(len(columns[0]))
-    for _ in range(FEW):
-        if not len(left):
-            return
-        same = np.logical_and.reduce([each[left] == each[left[0]] for each in columns])
-        yield int(left[0]), left[same]
-        left = left[~same]
-    order = left[np.lexsort([each[left] for each in columns])]
-    new = np.logical_or.reduce([each[order][1:] != each[order][:-1] for each in columns])
-    for rows in np.split(order, np.flatnonzero(new) + 1) if len(order) else ():
-        yield int(rows[0]), rows
-
-
-def _hierarchy(headers: Counter[int]) -> list[dict[str, Any]]:
-    """How often which headers come together, most often first."""
-    return [
-        {
-            "headers": [kind.__name__ for n, kind in enumerate(HEADERS) if mask >> n & 1],
-            "packets": count,
-        }
-        for mask, count in sorted(headers.items(), key=lambda item: (-item[1], item[0]))
-    ]
-
-
 def text(document: dict[str, Any]) -> str:
     """The same for people."""
     capture = document["capture"]
@@ -167,8 +152,8 @@ def text(document: dict[str, Any]) -> str:
         f"{capture['packets']} packets, {capture['roce_packets']} of them RoCE",
         f"ICRC: {capture['icrc_ok']} right, {capture['icrc_bad']} wrong, "
         f"{capture['icrc_unchecked']} not checkable",
-        *_section("headers", [(" / ".join(row["headers"]) or "unknown", row["packets"])
-                              for row in document["hierarchy"]]),
+        *_section("protocols", _tree(document["hierarchy"])),
+        *_section("marks of congestion", list(document["marks"].items())),
         *_section("opcodes", list(document["opcodes"].items())),
         *_section("conversations", [
             (f"{row['source']} > {row['destination']} QP {row['dest_qp']:#x}", row["packets"])
@@ -180,6 +165,16 @@ def text(document: dict[str, Any]) -> str:
     lines += [f"damage in the file {each}" for each in document["damage"]["file"]]
     lines += [f"damaged frames: {n} {code}" for code, n in document["damage"]["frames"].items()]
     return "\n".join(lines)
+
+
+def _tree(rows: list[dict[str, Any]]) -> list[tuple[str, int]]:
+    """Every protocol under the one that carries it, with the packets of it and of all within."""
+    number: Counter[Path] = Counter()
+    for row in rows:
+        path = tuple(row["protocols"])
+        for depth in range(1, len(path) + 1):
+            number[path[:depth]] += row["packets"]
+    return [("  " * (len(path) - 1) + path[-1], number[path]) for path in sorted(number)]
 
 
 def _section(title: str, rows: list[tuple[str, int]]) -> list[str]:
