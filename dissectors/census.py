@@ -120,7 +120,7 @@ def _detail(table: PacketTable, flows: set[Flow]) -> Array:
 
 
 def _contents(table: PacketTable, flows: set[Flow]) -> Array:
-    """For each row the index in CONTENTS of what its TCP payload is; `flows` gets the iWARP ones."""
+    """For each row the index in CONTENTS of what its TCP payload is; iWARP joins `flows`."""
     found = np.zeros(len(table), np.uint64)
     for row in np.flatnonzero(table.has(TCP) & (table["payload_length"] > 0)).tolist():
         start = int(table["payload_offset"][row])

@@ -251,7 +251,7 @@ class PacketTable:
         return self._address("dst", row)
 
     def _address(self, column: str, row: int) -> str:
-        if not int(self["headers"][row]) & _NETWORK:
+        if not int(self["headers"][row]) & NETWORK:
             return ""
         address = ipaddress.IPv6Address(bytes(self[column][row]))
         return str(address.ipv4_mapped or address)
@@ -352,4 +352,5 @@ def _numbered(values: Array) -> tuple[Array, Array]:
     return kinds, places.astype(np.uint32)
 
 
-_NETWORK = sum(1 << HEADERS.index(kind) for kind in (IPv4, IPv6, GRH))
+NETWORK = sum(1 << HEADERS.index(kind) for kind in (IPv4, IPv6, GRH))
+"""Bits of `headers` of those that have addresses."""

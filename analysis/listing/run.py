@@ -1,4 +1,8 @@
-"""`rocelab decode`: frames of a capture, those selected, in the form asked for."""
+"""`rocelab decode`: frames of a capture, those selected, in the form asked for.
+
+What a filter or fields need is taken from tables, a part of the capture at a time; a frame is
+parsed by itself only where it is shown.
+"""
 
 from __future__ import annotations
 
@@ -22,8 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ListingError", "Options", "decode"]
 
-BATCH = 1000
-"""Frames filtered at a time."""
+BATCH = 1 << 14
+"""Frames filtered at a time at most, of those read one by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +117,11 @@ def _frame(table: PacketTable, row: int) -> Frame:
 
 
 def _batches(frames: Iterator[Frame]) -> Iterator[tuple[Frame, ...]]:
-    while batch := tuple(islice(frames, BATCH)):
+    """Few frames at first, so that what comes slowly is seen soon."""
+    size = 1
+    while batch := tuple(islice(frames, size)):
         yield batch
+        size = min(2 * size, BATCH)
 
 
 def _texts(frames: Iterator[Frame], options: Options) -> Iterator[str]:
@@ -134,13 +141,14 @@ def _texts(frames: Iterator[Frame], options: Options) -> Iterator[str]:
 
 def _fields(capture: captures.Capture, options: Options) -> Iterator[str]:
     """Values of the fields asked for with tabs between, empty where there is none."""
-    from analysis.listing.names import column  # noqa: PLC0415 - loads numpy
+    from analysis.listing.columns import Columns  # noqa: PLC0415 - loads numpy
+    from analysis.listing.names import column  # noqa: PLC0415
 
     wanted = [column(name) for name in options.fields]
     lines = (
         "\t".join(row)
-        for table in _tables(capture, options)
-        for row in zip(*(table.texts(name) for name in wanted), strict=True)
+        for columns in map(Columns, _tables(capture, options))
+        for row in zip(*(columns.texts(name) for name in wanted), strict=True)
     )
     yield from islice(lines, options.count)
 

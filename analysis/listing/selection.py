@@ -1,8 +1,9 @@
 """A filter expression over columns -> which rows it selects.
 
 `bth.opcode == RDMA_WRITE_FIRST and bth.psn > 0x100`, `aeth and not bth.se`, `src == "10.0.0.1"`.
-A field of a header that a packet does not carry satisfies no comparison. The expression is parsed
-as Python's grammar and walked here; nothing of it is ever executed.
+`cm.req.starting_psn & 1 == 1`. A field of a header that a packet does not carry satisfies no
+comparison. The expression is parsed as Python's grammar and walked here; nothing of it is ever
+executed.
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ from typing import Any
 
 import numpy as np
 
+from analysis.listing.columns import Columns
 from analysis.listing.errors import ListingError
 from analysis.listing.names import column, headers
 from dissectors.decode import V4_MAPPED
 from dissectors.opcode import Opcode
-from dissectors.table import FIELDS, PacketTable
+from dissectors.table import PacketTable
 
 Array = np.ndarray[Any, np.dtype[Any]]
 MAX_LENGTH = 2000
@@ -45,7 +47,7 @@ ARITHMETIC: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
 
 def select(table: PacketTable, expression: str) -> Array:
     """Which rows of `table` satisfy `expression`, as booleans; raises ListingError."""
-    return np.broadcast_to(_truth(table, _parsed(expression)), len(table))
+    return np.broadcast_to(_truth(Columns(table), _parsed(expression)), len(table))
 
 
 def _parsed(expression: str) -> ast.expr:
@@ -61,7 +63,7 @@ def _parsed(expression: str) -> ast.expr:
         ) from None
 
 
-def _truth(table: PacketTable, node: ast.expr) -> Array:
+def _truth(table: Columns, node: ast.expr) -> Array:
     """`node` as a condition on each row, or one for all of them."""
     if isinstance(node, ast.BoolOp):
         join = np.logical_and if isinstance(node.op, ast.And) else np.logical_or
@@ -76,15 +78,15 @@ def _truth(table: PacketTable, node: ast.expr) -> Array:
     if name in headers():
         return table.has(headers()[name])
     values, present = _values(table, node)
-    return np.asarray(present & (values != 0))
+    return np.asarray(present if _is_bytes(values) else present & (values != 0))
 
 
-def _compared(table: PacketTable, how: ast.cmpop, left: ast.expr, right: ast.expr) -> Array:
+def _compared(table: Columns, how: ast.cmpop, left: ast.expr, right: ast.expr) -> Array:
     if isinstance(how, ast.In | ast.NotIn):
         if not isinstance(right, ast.Tuple | ast.List | ast.Set):
             raise ListingError(f"after in: expected (a, b, ...), found {ast.unparse(right)}")
         any_of = [_compared(table, ast.Eq(), left, each) for each in right.elts]
-        nothing = np.zeros(len(table), bool)
+        nothing = np.zeros(len(table.table), bool)
         found = np.asarray(np.logical_or.reduce([nothing, *any_of]))
         return found if isinstance(how, ast.In) else np.asarray(~found)
     compare = COMPARISONS.get(type(how))
@@ -97,7 +99,12 @@ def _compared(table: PacketTable, how: ast.cmpop, left: ast.expr, right: ast.exp
     if _is_bytes(values) != _is_bytes(others):
         raise ListingError(f"{ast.unparse(left)} and {ast.unparse(right)}: of different kinds")
     if _is_bytes(values):
-        same = _as_bytes(values) == _as_bytes(others)
+        values, others = _as_bytes(values), _as_bytes(others)
+        if values.dtype != others.dtype:
+            raise ListingError(
+                f"{ast.unparse(left)} and {ast.unparse(right)}: of different lengths"
+            )
+        same = values == others
         if compare not in (operator.eq, operator.ne):
             raise ListingError("addresses and bytes compare only by == and !=")
         return np.asarray(present & also & (same if compare is operator.eq else ~same))
@@ -128,7 +135,7 @@ def _name(node: ast.expr) -> str:
     return ""
 
 
-def _values(table: PacketTable, node: ast.expr) -> tuple[Any, Any]:
+def _values(table: Columns, node: ast.expr) -> tuple[Any, Any]:
     """The value of `node` for each row (or one for all), and where there is one."""
     if isinstance(node, ast.Constant):
         return _constant(node.value), True
@@ -149,12 +156,11 @@ def _values(table: PacketTable, node: ast.expr) -> tuple[Any, Any]:
     if opcodes:
         return opcodes, True
     found = column(name)
-    values = table[found]
+    values = table.values(found)
     if values.dtype.kind == "u":
         # Wide enough that sums and differences with small numbers do not wrap.
         values = values.astype(np.int64) if values.dtype.itemsize < 8 else values
-    field = FIELDS.get(found)
-    return values, True if field is None else table.has(field.header)
+    return values, table.present(found)
 
 
 def _constant(value: object) -> Any:

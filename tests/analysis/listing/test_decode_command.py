@@ -53,6 +53,21 @@ def test_fields_are_tsharks(path: Path) -> None:
     assert numbers(ours) == numbers(theirs)
 
 
+def test_a_large_file_is_shown_as_a_small_one(tmp_path: Path) -> None:
+    content = RC.read_bytes()
+    times = (1 << 20) // len(content) + 2
+    large = tmp_path / "large.pcap"
+    large.write_bytes(content[:24] + content[24:] * times)
+    names = "bth.psn,reth.va,src,aeth.syndrome,infiniband.bth.opcode,ethernet.src,payload_length"
+    for asked in (["--fields", names], ["--fields", names, "--filter", "bth"]):
+        assert rocelab(str(large), *asked) == rocelab(str(RC), *asked) * times
+    some = ["--filter", "reth and frame > 149", "-c", "5", "--json"]
+    by_rows = [json.loads(line) for line in rocelab(str(large), *some).splitlines()]
+    in_turn = rocelab("-", *some, stdin=large.read_bytes())
+    assert by_rows == [json.loads(line) for line in in_turn.splitlines()]
+    assert len(by_rows) == 5
+
+
 def test_json_lines() -> None:
     rows = [json.loads(line) for line in rocelab(str(RC), "--json").splitlines()]
     assert [row["frame"] for row in rows] == list(range(1, 64))

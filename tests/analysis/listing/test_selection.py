@@ -7,16 +7,19 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import captures
 from analysis.listing.errors import ListingError
 from analysis.listing.selection import select
+from dissectors.decode import FEW
+from dissectors.table import PacketTable
 from tests.dissectors.samples import SAMPLES
 from tests.requires import tool
 
 RC, V6 = SAMPLES / "rxe61_pyverbs_rc.pcap", SAMPLES / "rxe61_ibv_rc_pingpong_ipv6gid0.pcap"
+CM = SAMPLES / "rxe61_cm_rping.pcap"
 
 SAME = [
     (RC, "bth", "infiniband.bth"),
@@ -33,6 +36,12 @@ SAME = [
     (RC, "0xC0FFEF <= bth.psn < 0xC0FFF2",
      "infiniband.bth.psn >= 0xC0FFEF and infiniband.bth.psn < 0xC0FFF2"),
     (RC, "aeth.syndrome != 31", "infiniband.aeth.syndrome != 31"),
+    (CM, "cm.req", "infiniband.mad.attributeid == 0x10"),
+    (CM, "mad and mad.attribute_id != 0x10",
+     "infiniband.mad && infiniband.mad.attributeid != 0x10"),
+    (CM, "cm.rep.starting_psn == 783012", "infiniband.cm.rep.startpsn == 783012"),
+    (CM, "cm_req.primary_local_gid == '10.77.0.2'", "infiniband.mad.attributeid == 0x10"),
+    (CM, "infiniband.cm.req.startpsn > 0", "infiniband.cm.req.startpsn > 0"),
     (V6, "ipv6 and bth.opcode != SEND_MIDDLE", "ipv6 and infiniband.bth.opcode != 1"),
 ]  # fmt: skip
 
@@ -55,6 +64,7 @@ def test_as_tshark(path: Path, ours: str, theirs: str) -> None:
         ("__import__('os').system('true')", "expected a field or a number"),
         ("bth.psn == 1.5", "whole number"),
         ("src == 5", "different kinds"),
+        ('cm.req.private_data == "10.0.0.1"', "different lengths"),
         ('src < "10.0.0.1"', "only by == and !="),
         ('src == "nowhere"', "expected an IP address"),
         ("bth.psn == -1", "expected a field or a number"),
@@ -77,3 +87,28 @@ def test_no_text_does_worse_than_being_refused(expression: str) -> None:
     table = captures.open(RC).table()
     with contextlib.suppress(ListingError):
         assert len(select(table, expression)) == len(table)
+
+
+REPEATED = 14
+MIXED = [frame for path in (RC, V6, CM) for frame in captures.open(path).frames()]
+TERMS = st.one_of(
+    st.sampled_from(["bth", "aeth", "not reth", "cm.req", "mad", "ipv6", "udp", "icrc_status == 1",
+                     "bth.opcode == RC_ACKNOWLEDGE", 'src == "10.77.0.2"', "damage"]),
+    st.builds(
+        "{} {} {}".format,
+        st.sampled_from(["bth.psn", "bth.dest_qp", "aeth.msn", "reth.dma_len", "mad.attribute_id",
+                         "payload_length", "cm.rep.local_qpn", "deth.q_key", "frame"]),
+        st.sampled_from(["==", "!=", "<", "<=", ">", ">=", "& 1 =="]),
+        st.one_of(st.sampled_from([0, 1, 17, 25, 783012, 0xC0FFEE]), st.integers(0, 1 << 24)),
+    ),
+)  # fmt: skip
+
+
+@settings(max_examples=40)
+@given(st.lists(TERMS, min_size=1, max_size=3), st.sampled_from([" and ", " or "]))
+def test_compiled_columns_select_what_rows_one_by_one_do(terms: list[str], join: str) -> None:
+    expression = join.join(terms)
+    whole = PacketTable.from_frames(MIXED * REPEATED)
+    alone = [bool(select(PacketTable.from_frames([frame]), expression)[0]) for frame in MIXED]
+    assert len(whole) > FEW
+    assert select(whole, expression).tolist() == alone * REPEATED
