@@ -146,6 +146,9 @@ def _values(table: Columns, node: ast.expr) -> tuple[Any, Any]:
             raise ListingError(f"{ast.unparse(node)}: expected numbers")
         if isinstance(node.op, ast.Mod) and not np.all(right):
             raise ListingError(f"{ast.unparse(node)}: division by zero")
+        if np.result_type(left, right).kind == "f":
+            # Addresses of 64 bits and small numbers: numpy knows no integer that holds both kinds.
+            left, right = (np.asarray(each).astype(np.uint64) for each in (left, right))
         return ARITHMETIC[type(node.op)](left, right), present & also
     name = _name(node)
     if not name:

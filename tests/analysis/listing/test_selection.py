@@ -30,6 +30,8 @@ SAME = [
     (RC, "reth.dma_len >= 3000 and not bth.ack_req",
      "infiniband.reth.dmalen >= 3000 and infiniband.bth.a == 0"),
     (RC, "infiniband.bth.psn == 12648430", "infiniband.bth.psn == 12648430"),
+    (RC, "reth.va & 0x600 != 0", "infiniband.reth.va & 0x600"),
+    (RC, "frame & 1 == 1", "frame.number & 1 == 1"),
     (RC, "bth.psn & 1 == 1", "infiniband.bth.psn & 1"),
     (RC, 'src == "10.77.0.2" and bth', "ip.src == 10.77.0.2 and infiniband.bth"),
     (RC, "bth.psn in (0xC0FFEE, 0xC0FFF3)", "infiniband.bth.psn in {0xC0FFEE, 0xC0FFF3}"),
