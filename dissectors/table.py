@@ -273,7 +273,7 @@ class PacketTable:
 
     def _addresses(self, column: str) -> list[str]:
         known: dict[tuple[bytes, bool], str] = {}
-        there = ((self["headers"] & np.uint64(_NETWORK)) != 0).tolist()
+        there = ((self["headers"] & np.uint64(NETWORK)) != 0).tolist()
         keys = list(zip(map(bytes, self[column]), there, strict=True))
         for row, key in enumerate(keys):
             if key not in known:

@@ -11,9 +11,11 @@ import captures
 from analysis.listing import stats
 from captures import index, tables
 from dissectors.bth import BTH
+from dissectors.hierarchy import MPA_KEYS
 from dissectors.ip import IPv4
 from dissectors.opcode import Opcode
 from dissectors.packet import Packet
+from dissectors.tcp import TCP
 from tests.captures.files import pcap
 from tests.dissectors import matrix
 
@@ -55,7 +57,10 @@ def test_conversations_are_counted_over_all_parts(path: Path) -> None:
         "icrc_unchecked": 0,
     }
     assert document["opcodes"] == {"RC SEND Only": total}
-    assert [row["packets"] for row in document["hierarchy"]] == [total, 5]
+    assert {tuple(row["protocols"]): row["packets"] for row in document["hierarchy"]} == {
+        ("Ethernet", "IPv4", "UDP", "RoCEv2", "RC SEND Only"): total,
+        ("Ethernet", "LLC"): 5,
+    }
     assert document["conversations"] == [
         {
             "source": f"10.0.0.{n}",
@@ -95,15 +100,16 @@ def test_an_empty_capture(tmp_path: Path) -> None:
     assert document["hierarchy"] == document["conversations"] == []
 
 
-def test_groups_are_those_that_agree_in_all_columns() -> None:
-    import numpy as np
-
-    random = np.random.default_rng(3)
-    for few in (2, 40):
-        columns = [random.integers(0, few, 500) for _ in range(3)]
-        rows = list(zip(*(column.tolist() for column in columns), strict=True))
-        found = list(stats._groups(*columns))
-        assert sorted(row for _, group in found for row in group.tolist()) == list(range(500))
-        assert len(found) == len(set(rows))
-        assert all(len({rows[row] for row in group}) == 1 for _, group in found)
-        assert all(first == group.min() for first, group in found)
+@pytest.mark.usefixtures("small_parts")
+def test_iwarp_is_known_in_later_parts(tmp_path: Path) -> None:
+    ip = IP.replace(protocol=6)
+    handshake = Packet((ETHERNET, ip, TCP()), MPA_KEYS[0] + bytes(4)).build()
+    later = Packet((ETHERNET, ip, TCP()), bytes(40)).build()
+    path = tmp_path / "x.pcap"
+    path.write_bytes(pcap(*[(at, 0, later if at else handshake) for at in range(7000)]))
+    document = stats.counts(captures.open(path), 4791)
+    tcp = ["Ethernet", "IPv4", "TCP", "iWARP MPA"]
+    assert document["hierarchy"] == [
+        {"protocols": tcp, "packets": 1},
+        {"protocols": [*tcp, "FPDU"], "packets": 6999},
+    ]
