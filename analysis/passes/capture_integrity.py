@@ -159,11 +159,12 @@ def count_agrees(context: Context) -> Iterator[Finding]:
 
 
 def counters_agree(context: Context) -> Iterator[Finding]:
-    """`counters-disagree`: a device sent or received another number of RoCE packets.
+    """`counters-disagree`: a device sent more or fewer RoCE packets than captured, or got more.
 
-    Devices need not count as received what arrived damaged or for no queue pair: they may count
-    fewer than arrived, not more. In a run without drops all was recorded, so that packets were
-    taken out or put in; a capture without its run need not hold all that the endpoint counted.
+    Devices need not count as received what arrived damaged or for no queue pair (rxe drops what
+    comes for a closed one before it counts): they may count fewer than arrived, not more. In a run
+    without drops all was recorded, so that packets were taken out or put in; a capture without its
+    run need not hold all that the endpoint counted.
     """
     recorded = context.run is not None and not context.run.capture.get("dropped")
     if not context.truths:
@@ -186,7 +187,8 @@ def counters_agree(context: Context) -> Iterator[Finding]:
                 yield Finding(
                     "counters-disagree",
                     Severity.ERROR if recorded else Severity.WARNING,
-                    f"{name}: its devices counted {counter} {counted}, the capture holds {seen}",
+                    f"{name}: its devices counted {counter} {counted}, the capture holds {seen}: "
+                    f"packets were {'taken out' if counted > seen else 'put in'}",
                 )
 
 

@@ -3,72 +3,51 @@
 A stranger who knows a queue pair's number and next PSN can inject packets into its connection, so a
 PSN that is exchanged in secret must not appear in clear before the first packet that carries it.
 This pass looks for every announced PSN in all that was captured before its first use, outside TLS
-records: as six hexadecimal digits, as a decimal number, and as three bytes in either order. Any
-three bytes turn up by chance in enough data, so TLS records are not looked at; neither is RDMA
-payload, for bytes, where there is so much of it that hits by chance are to be expected. The number
-of hits to be expected by chance stands beside every hit.
+records: as six hexadecimal digits, as a decimal number, and as three bytes in either order.
+
+Any three bytes turn up by chance in enough data, so a find is weighed: how many finds does chance
+give in so many bytes (bytes x PSNs / 2^24), and how probable is what stands beside this one (the
+queue pair's number, the word "psn", a zero byte that makes it a 32-bit number)? The probability
+that chance did it stands beside every find. TLS records are not searched, since ciphertext holds
+any three bytes; neither is RDMA payload, for bytes, where there is so much of it that a find proves
+nothing.
 
 rdma_cm, pingpong and perftest tell the PSN in clear by design: that is no secret to keep, and said
 so.
 
-Findings: `psn-in-clear` (the PSN stands in clear before its first use), `psn-not-secret` (the
-exchange itself goes in clear), `psn-by-chance` (hits, but chance explains them), `tls-old` (TLS
-below 1.2).
+Findings: `psn-in-clear` (the PSN stands in clear before its first use; by chance less than once in
+a million), `psn-perhaps-in-clear` (by chance less than once in 10,000), `psn-by-chance` (chance
+explains it), `psn-not-secret` (the exchange itself goes in clear), `tls-old` (TLS below 1.2).
 
-Verdicts: *pass*; *fail* for a negotiated PSN in clear or an old TLS; *not-applicable* where nothing
-was negotiated in secret. Once PSNs are on the wire everybody on the path can read them: secrecy
-lasts until the first packet, and a random PSN is a speed bump, not a lock.
+Verdicts: *pass*; *fail* for a negotiated PSN in clear or an old TLS; *inconclusive* for one that is
+perhaps in clear; *not-applicable* where nothing was negotiated in secret. Once PSNs are on the wire
+everybody on the path can read them: secrecy lasts until the first packet, and a random PSN is a
+speed bump, not a lock.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from analysis.context import Context
 from analysis.conversations import SIDES
 from analysis.finding import Finding, PassResult, Severity, Verdict
+from analysis.leaks import Leak, Piece, Secret, search, searches_payload
 from analysis.negotiated import Negotiated
 from dissectors.tcp import TCP
 
 BUDGET = 1 << 24
 """Bytes of clear payload that are searched."""
-BY_CHANCE = 0.01
-"""Hits expected by chance from which on a hit proves nothing."""
-SPECIAL = 1 << 16
-"""PSNs below this look like any small number: they are searched as text only."""
-TEXTS = (
-    (
-        "hexadecimal",
-        re.compile(rb"(?<![0-9A-Fa-f])0{0,2}([0-9A-Fa-f]{6})(?![0-9A-Fa-f])"),
-        16,
-    ),
-    ("decimal", re.compile(rb"(?<![0-9])([0-9]{5,8})(?![0-9])"), 10),
+WEIGHTS = (
+    (1e-6, "psn-in-clear", Severity.ERROR),
+    (1e-4, "psn-perhaps-in-clear", Severity.WARNING),
+    (float("inf"), "psn-by-chance", Severity.INFO),
 )
-"""How a PSN may stand in text: what that is called, a pattern, its base."""
-
-
-@dataclass(frozen=True, slots=True)
-class Secret:
-    """A PSN that was announced: whose it is, and the frame from which on it is no secret."""
-
-    psn: int
-    connection: int
-    side: str
-    used: int
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """Some bytes in clear, the frame that carried them, and whether they are RDMA payload."""
-
-    frame: int
-    data: bytes
-    rdma: bool = False
+"""What a find is called whose probability by chance is below this, and what it weighs."""
+COMES_TO = {Severity.ERROR: Verdict.FAIL, Severity.WARNING: Verdict.INCONCLUSIVE}
+LISTED = 100
 
 
 def run(context: Context) -> PassResult:
@@ -77,20 +56,39 @@ def run(context: Context) -> PassResult:
     findings = [*_open_exchanges(context), *_old_tls(context)]
     if secrets:
         pieces = list(_clear(context, max(secret.used for secret in secrets)))
-        findings += _search(secrets, pieces)
+        findings += _weighed(search(secrets, pieces))
         count = sum(len(piece.data) for piece in pieces)
         capped = ", the limit" if count >= BUDGET else ""
         summary = f"{len(secrets)} announced PSNs looked for in {count} bytes in clear{capped}"
-        if not _as_bytes(secrets, pieces, rdma=True):
+        if not searches_payload(secrets, pieces):
             summary += " (in RDMA payload as text only)"
     else:
         summary = "no PSN was negotiated in secret"
+        if sources := sorted({said.source for said in context.statements if _is_open(said)}):
+            summary += f": {', '.join(sources)} exchanged them in clear, for everybody to read"
     versions = sorted({str(v["version"]) for v in _sessions(context).values() if "version" in v})
     if versions:
         summary += f"; exchanged inside {', '.join(versions)}"
-    grave = any(finding.severity is Severity.ERROR for finding in findings)
-    verdict = Verdict.FAIL if grave else Verdict.PASS if secrets else Verdict.NOT_APPLICABLE
+    grave = {finding.severity for finding in findings}
+    nothing = Verdict.PASS if secrets else Verdict.NOT_APPLICABLE
+    verdict = next((COMES_TO[weight] for weight in COMES_TO if weight in grave), nothing)
     return PassResult(verdict, summary, tuple(findings))
+
+
+def _weighed(leaks: list[Leak]) -> Iterator[Finding]:
+    """A finding for each of `leaks`, the least probable by chance first."""
+    for leak in sorted(leaks, key=lambda leak: leak.chance)[:LISTED]:
+        code, severity = next((c, s) for limit, c, s in WEIGHTS if leak.chance < limit)
+        beside = f" beside {' and '.join(leak.beside)}" if leak.beside else ""
+        yield Finding(
+            code,
+            severity,
+            f"PSN {leak.secret.psn:#08x} of end {leak.secret.side} stands in clear ({leak.form})"
+            f"{beside} before its first use; in so many bytes chance gives {leak.expected:.2g} "
+            f"finds, and this one with probability {leak.chance:.1g}",
+            leak.frames[:20],
+            leak.secret.connection,
+        )
 
 
 def _is_open(said: Negotiated) -> bool:
@@ -113,7 +111,7 @@ def _secrets(context: Context) -> Iterator[Secret]:
                 if one.end == connection.end(side) and one.sq_psn is not None
             }
             for value in values:
-                yield Secret(value, connection.number, side, used)
+                yield Secret(value, connection.end(side).qpn, connection.number, side, used)
 
 
 def _open_exchanges(context: Context) -> Iterator[Finding]:
@@ -126,8 +124,8 @@ def _open_exchanges(context: Context) -> Iterator[Finding]:
         yield Finding(
             "psn-not-secret",
             Severity.INFO,
-            f"{source} exchanged the PSNs of {len(told)} connections in clear: everybody on the "
-            "path knew them before the first packet",
+            f"{source} exchanged the PSNs of {len(told)} connection{'s' * (len(told) > 1)} in "
+            "clear: everybody on the path knew them before the first packet",
             frames,
         )
 
@@ -160,7 +158,7 @@ def _clear(context: Context, before: int) -> Iterator[Piece]:
         data = piece.data[:left]
         left -= len(data)
         if data:
-            yield replace(piece, data=data)
+            yield piece._replace(data=data)
         if not left:
             return
 
@@ -193,66 +191,3 @@ def _goes_on(data: bytes, at: int) -> bool:
     """Whether what stands at `at`, if anything, is the beginning of another TLS record."""
     head = data[at : at + 2]
     return not head or (20 <= head[0] <= 24 and head[1:2] in (b"", b"\x03"))
-
-
-def _expected(secrets: list[Secret], pieces: list[Piece], *, rdma: bool) -> float:
-    """Hits by chance if one kind of piece is searched for bytes, in both orders."""
-    octets = sum(len(piece.data) for piece in pieces if piece.rdma == rdma)
-    return 2 * octets * len(secrets) / (1 << 24)
-
-
-def _as_bytes(secrets: list[Secret], pieces: list[Piece], *, rdma: bool) -> bool:
-    """Whether a hit on three bytes means anything: never so in much RDMA payload."""
-    return not rdma or _expected(secrets, pieces, rdma=True) < BY_CHANCE
-
-
-def _search(secrets: list[Secret], pieces: list[Piece]) -> Iterator[Finding]:
-    by_psn: dict[int, list[Secret]] = {}
-    for secret in secrets:
-        by_psn.setdefault(secret.psn, []).append(secret)
-    hits: dict[tuple[Secret, str], list[int]] = {}
-    for form, value, frame in _hits(by_psn, secrets, pieces):
-        for secret in by_psn[value]:
-            if frame < secret.used:
-                hits.setdefault((secret, form), []).append(frame)
-    expected = sum(
-        _expected(secrets, pieces, rdma=rdma)
-        for rdma in (False, True)
-        if _as_bytes(secrets, pieces, rdma=rdma)
-    )
-    for (secret, form), frames in hits.items():
-        doubtful = form == "bytes" and expected >= BY_CHANCE
-        yield Finding(
-            "psn-by-chance" if doubtful else "psn-in-clear",
-            Severity.INFO if doubtful else Severity.ERROR,
-            f"PSN {secret.psn:#08x} of end {secret.side} stands in clear ({form}) before its first "
-            "use" + (f"; by chance {expected:.2g} hits are expected" if form == "bytes" else ""),
-            tuple(dict.fromkeys(frames))[:20],
-            secret.connection,
-        )
-
-
-def _hits(
-    by_psn: Mapping[int, list[Secret]], secrets: list[Secret], pieces: list[Piece]
-) -> Iterator[tuple[str, int, int]]:
-    """(form, PSN, frame) of every place where one of the PSNs stands."""
-    wanted = np.zeros(1 << 24, bool)
-    wanted[[psn for psn in by_psn if psn >= SPECIAL]] = True
-    as_bytes = {rdma: _as_bytes(secrets, pieces, rdma=rdma) for rdma in (False, True)}
-    for piece in pieces:
-        for form, pattern, base in TEXTS:
-            for match in pattern.finditer(piece.data):
-                if (value := int(match[1], base)) in by_psn:
-                    yield form, value, piece.frame
-        for values in _windows(piece.data) if as_bytes[piece.rdma] else ():
-            for value in values[wanted[values]].tolist():
-                yield "bytes", value, piece.frame
-
-
-def _windows(data: bytes) -> Iterator[NDArray[np.int64]]:
-    """Every three bytes in a row as a number, in both byte orders."""
-    octets = np.frombuffer(data, np.uint8).astype(np.int64)
-    one, two, three = octets[:-2], octets[1:-1], octets[2:]
-    if len(octets) >= 3:
-        yield one << 16 | two << 8 | three
-        yield three << 16 | two << 8 | one
