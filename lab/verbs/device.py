@@ -330,7 +330,7 @@ class Context(PyverbsCM):
         return packed if len(packed) == 16 else bytes(10) + b"\xff\xff" + packed
 
 
-class FdArr(PyverbsObject):
+class FdArr(PyverbsCM):
     """Descriptors, the first `count` of `arr`.
 
     Support: full.
@@ -347,7 +347,7 @@ class FdArr(PyverbsObject):
 class DM(PyverbsCM):
     """Memory on the device: there is none.
 
-    Support: no.
+    Support: no. A device here is a socket.
     """
 
     def __init__(self, context: Context, dm_attr: AllocDmAttr | None = None, **kwargs: Any) -> None:

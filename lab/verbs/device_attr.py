@@ -70,7 +70,7 @@ class DeviceAttr(PyverbsObject):
 
 
 class Caps(PyverbsObject):
-    """Base of the capabilities of features that this transport lacks: every one is 0."""
+    """Base of the capabilities by feature; of a feature that is not there each is 0."""
 
     def __str__(self) -> str:
         return table(
@@ -82,16 +82,22 @@ class Caps(PyverbsObject):
         )
 
 
-class ODPCaps(Caps):
-    """On-demand paging: none, memory here is never pinned.
+_SENDS = e.IBV_ODP_SUPPORT_SEND | e.IBV_ODP_SUPPORT_RECV
+_WRITES = _SENDS | e.IBV_ODP_SUPPORT_WRITE
 
-    Support: full.
+
+class ODPCaps(Caps):
+    """On-demand paging: memory here is never pinned, so that each region is on demand.
+
+    Support: full. There are no implicit regions.
     """
 
-    general_caps = 0
-    rc_odp_caps = 0
-    uc_odp_caps = 0
-    ud_odp_caps = 0
+    general_caps = int(e.IBV_ODP_SUPPORT)
+    rc_odp_caps = int(
+        _WRITES | e.IBV_ODP_SUPPORT_READ | e.IBV_ODP_SUPPORT_ATOMIC | e.IBV_ODP_SUPPORT_SRQ_RECV
+    )
+    uc_odp_caps = int(_WRITES | e.IBV_ODP_SUPPORT_SRQ_RECV)
+    ud_odp_caps = int(_SENDS | e.IBV_ODP_SUPPORT_SRQ_RECV)
     xrc_odp_caps = 0
 
 
@@ -174,7 +180,7 @@ class QueryDeviceExInput(PyverbsObject):
 
 
 class DeviceAttrEx(PyverbsObject):
-    """DeviceAttr (`orig_attr`), and the capabilities that came after it: of none there is any.
+    """DeviceAttr (`orig_attr`), and the capabilities that came after it, of which there are few.
 
     Support: full.
     """

@@ -17,7 +17,7 @@ from lab.verbs.utils import access_flags_to_str
 
 ACCESS = Access.LOCAL_WRITE | Access.REMOTE_WRITE | Access.REMOTE_READ | Access.REMOTE_ATOMIC
 ZERO_BASED = int(e.IBV_ACCESS_ZERO_BASED)
-_SUPPORTED = int(ACCESS | Access.MW_BIND) | ZERO_BASED
+_SUPPORTED = int(ACCESS | Access.MW_BIND | e.IBV_ACCESS_ZERO_BASED | e.IBV_ACCESS_ON_DEMAND)
 _OPTIONAL = 0x3FF << 20
 """Flags a device may ignore (IBV_ACCESS_OPTIONAL_RANGE), relaxed ordering among them."""
 _WRITES = int(Access.REMOTE_WRITE | Access.REMOTE_ATOMIC)
@@ -42,8 +42,9 @@ class MR(PyverbsCM):
     `buf` is a real address. The two keys are one, as on rxe (rxe_mr_init).
 
     Support: partly. Access flags: local write, remote write, read and atomic, window binding, zero
-    based; optional ones (relaxed ordering) are taken and change nothing. On-demand, huge-page and
-    flush flags are refused (EOPNOTSUPP); implicit and imported regions are not supported.
+    based; on demand (memory is never pinned) and the optional ones (relaxed ordering) are taken and
+    change nothing. Huge-page and flush flags are refused (EOPNOTSUPP); implicit and imported
+    regions are not supported.
     """
 
     _region: Region | None = None

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Sequence
 from itertools import count
-from typing import Any, NoReturn
+from typing import Any
 from weakref import WeakSet
 
+from lab.verbs import libibverbs_enums as e
 from lab.verbs.base import PyverbsCM, PyverbsObject, close_weakrefs, unsupported
 from lab.verbs.device import Context
-from lab.verbs.pyverbs_error import PyverbsUserError
+from lab.verbs.pyverbs_error import PyverbsRDMAError, PyverbsUserError
 
 _handles = count(1)
+_ADVICE = {
+    e._IBV_ADVISE_MR_ADVICE_PREFETCH,
+    e._IBV_ADVISE_MR_ADVICE_PREFETCH_WRITE,
+    e._IBV_ADVISE_MR_ADVICE_PREFETCH_NO_FAULT,
+}
 
 Allocator = Callable[..., Any]
 
@@ -20,7 +27,7 @@ class PD(PyverbsCM):
     """Queue pairs reach only memory of their own domain; closing it closes all that
     was made in it.
 
-    Support: partly. Importing a PD by its handle, and advice about memory, are not supported.
+    Support: partly. Importing a PD by its handle is not supported.
     """
 
     _open = False
@@ -47,9 +54,24 @@ class PD(PyverbsCM):
         """Its handle: there is no C object to point at."""
         return self.handle
 
-    def advise_mr(self, advise: int, flags: int, sg_list: Sequence[Any]) -> NoReturn:
-        """Advice about memory is for on-demand paging, which is not supported."""
-        unsupported("Advising about an MR")
+    def advise_mr(self, advise: int, flags: int, sg_list: Sequence[Any]) -> int:
+        """Advice to fetch pages ahead: nothing is to be done, 0.
+
+        EINVAL for other advice or flags, EFAULT where an SGE leaves its region, EPERM for one of
+        another domain (ibv_advise_mr).
+        """
+        what = "Failed to advise MR"
+        if advise not in _ADVICE or flags & ~e._IBV_ADVISE_MR_FLAG_FLUSH:
+            raise PyverbsRDMAError(f"{what}: advice {advise}, flags {flags}", errno.EINVAL)
+        memory = self.ctx.adapter.device.memory
+        for sge in sg_list:
+            region = memory.get(sge.lkey)
+            start = sge.addr - region.address if region is not None else -1
+            if region is None or not 0 <= start <= len(region.view) - sge.length:
+                raise PyverbsRDMAError(f"{what}: no such memory", errno.EFAULT)
+            if region.domain != self.handle:
+                raise PyverbsRDMAError(f"{what}: of another domain", errno.EPERM)
+        return 0
 
     def unimport(self) -> None:
         unsupported("Importing a PD")

@@ -6,7 +6,10 @@ import os
 
 
 class PyverbsError(Exception):
-    """Base of the others; the message ends with the errno's own text where there is one."""
+    """Base of the others; the message ends with the errno's own text where there is one.
+
+    Support: full.
+    """
 
     def __init__(self, msg: str, error_code: int = -1) -> None:
         if error_code != -1:
@@ -15,7 +18,10 @@ class PyverbsError(Exception):
 
 
 class PyverbsRDMAError(PyverbsError):
-    """A verb failed; `error_code` is its errno."""
+    """A verb failed; `error_code` is its errno.
+
+    Support: full.
+    """
 
     def __init__(self, msg: str, error_code: int = -1) -> None:
         super().__init__(msg, error_code)
@@ -27,7 +33,10 @@ class PyverbsRDMAError(PyverbsError):
 
 
 class PyverbsUserError(PyverbsError):
-    """The caller's own mistake, found before any verb was called."""
+    """The caller's own mistake, found before any verb was called.
+
+    Support: full.
+    """
 
     def __init__(self, msg: str) -> None:
         super().__init__(msg)

@@ -1,6 +1,6 @@
 """rdma-core's own Python tests against lab.verbs:
 
-    python -m tests.interop.rdma_core PATH-TO-RDMA-CORE [MODULE]... [--json] [--seed N] [-v]
+    python -m tests.interop.rdma_core PATH-TO-RDMA-CORE [MODULE]... [--json] [--fast] [-v]
 
 PATH is an unpacked rdma-core source (Debian: `apt-get source rdma-core`; the source distribution
 of pyverbs holds one too); none of it is part of this project. `import pyverbs` is pointed at
@@ -28,6 +28,7 @@ from lab.verbs.adapter import Adapter
 from lab.verbs.alias import install
 from lab.verbs.device import Context
 from lab.verbs.devices import Devices
+from lab.verbs.fast import FastAdapter
 from lab.verbs.pyverbs_error import PyverbsRDMAError
 
 MODULES = (
@@ -137,10 +138,13 @@ def point_at(source: Path) -> None:
     case.get_net_name = staticmethod(lambda *_: None)
 
 
-def run(source: Path, modules: list[str], seed: int) -> list[tuple[str, str, str]]:
+def run(
+    source: Path, modules: list[str], seed: int, *, fast: bool = False
+) -> list[tuple[str, str, str]]:
     """(test, outcome, reason) of every test of `modules`."""
     point_at(source)
-    Context.devices = Devices({"roce_0": lambda: Adapter(ADDRESS)})
+    start = FastAdapter if fast else Adapter
+    Context.devices = Devices({"roce_0": lambda: start(ADDRESS)})
     result = Counting()
     for name in modules:
         random.seed(seed)
@@ -160,11 +164,12 @@ def main() -> int:
     parser.add_argument("modules", nargs="*", default=list(MODULES))
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--fast", action="store_true", help="queue pairs in compiled code")
     parser.add_argument("-v", "--verbose", action="store_true", help="say why a test was skipped")
     options = parser.parse_args()
     if not (options.source / "tests" / "base.py").is_file():
         parser.error(f"{options.source}: expected rdma-core's source, found no tests/base.py in it")
-    outcomes = run(options.source, options.modules, options.seed)
+    outcomes = run(options.source, options.modules, options.seed, fast=options.fast)
     failed = sum(outcome == "failed" for _, outcome, _ in outcomes)
     if options.json:
         say(json.dumps(outcomes))
@@ -178,7 +183,7 @@ def main() -> int:
     say(f"{'total':24}" + "".join(f"{totals[column]:9}" for column in columns))
     for name, outcome, why in outcomes:
         if outcome == "failed" or (options.verbose and outcome == "skipped"):
-            say(f"\n{outcome} {name}: {why}")
+            say(f"{outcome} {name}: {why}")
     return bool(failed)
 
 
