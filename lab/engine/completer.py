@@ -86,6 +86,11 @@ class Completer:
         distance = psn.difference(sq_psn, self._requester.unacked)
         return bool(0 <= distance < psn.forward(self._requester.unacked, self._requester.high))
 
+    def _ghost(self, run: Run, now: int) -> None:
+        """An answer to what has been answered, or was never asked (IBTA vol. 1, 9.7.5.1.5)."""
+        unacked = self._requester.unacked
+        self._qp.log(now, "ghost", what=run.first.text, sq_psn=run.last_psn, unacked=unacked)
+
     def _progress(self, sq_psn: int, now: int) -> None:
         """Everything before `sq_psn` is acknowledged, which it was not before."""
         self._requester.acknowledged(sq_psn)
@@ -121,9 +126,11 @@ class Completer:
         if syndrome & 0x80 or reaction is None:
             return
         # A NAK may carry the PSN that follows all that was acknowledged and nothing newer.
-        if self._sent_before(run.first_psn):
-            self._requester.credits.grant(header)
-            reaction(self, run.first_psn, syndrome, now)
+        if not self._sent_before(run.first_psn):
+            self._ghost(run, now)
+            return
+        self._requester.credits.grant(header)
+        reaction(self, run.first_psn, syndrome, now)
 
     def _on_ack(self, sq_psn: int, _syndrome: int, now: int) -> None:
         if not self._acknowledge(psn.add(sq_psn, 1), now):
@@ -166,6 +173,7 @@ class Completer:
         """
         requester = self._requester
         if not self._sent_before(run.last_psn):
+            self._ghost(run, now)
             return None
         if psn.before(run.first_psn, requester.unacked):
             run = run.split(psn.forward(run.first_psn, requester.unacked))[1]

@@ -113,16 +113,27 @@ class Device:
         self.counters["rcvd_pkts"] += burst.datagram_count
         for found in decode(burst, MAX_DATAGRAMS):
             if isinstance(found, Refused):
-                self.counters[found.counter] += 1
-                self.tell(now, "refused", 0, {"why": found.reason})
+                self.refuse(found.counter, 1, found.reason, 0, now)
                 continue
             qp = self._queue_pairs.get(found.bth.dest_qp)
             if qp is None:
-                self.counters["rcvd_unknown_qp"] += found.packet_count
+                number = found.bth.dest_qp
+                self.refuse(
+                    "rcvd_unknown_qp", found.packet_count, "no such queue pair", number, now
+                )
             elif found.first is Opcode.CNP:
                 qp.receive_cnp(found, now)
             else:
                 qp.receive(found, now)
+
+    def refuse(self, counter: str, packets: int, why: str, qpn: int, now: int) -> None:
+        """Count packets that are not taken, and tell of the 1st, 2nd, 4th, 8th, ... of a kind: who
+        floods a device shall not fill its log.
+        """
+        before = self.counters[counter]
+        count = self.counters[counter] = before + packets
+        if count.bit_length() > before.bit_length():
+            self.tell(now, "refused", qpn, {"why": why, "counter": counter, "count": count})
 
     def transmit(self, now: int) -> Iterator[Burst]:
         """What is to be sent now, queue pairs taking turns train by train."""

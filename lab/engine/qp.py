@@ -228,7 +228,7 @@ class QueuePair:
     def receive(self, run: Run, now: int) -> None:
         """Take what arrived for this queue pair, if it is from its peer and it is in a state to."""
         if not self._admits(run):
-            self._refuse(run)
+            self._refuse(run, now)
             return
         self.notifier.notice(run, now)
         if run.first.is_request:
@@ -244,7 +244,7 @@ class QueuePair:
     def receive_cnp(self, run: Run, now: int) -> None:
         """The peer's answer to packets marked as congested."""
         if not self._admits(run):
-            self._refuse(run)
+            self._refuse(run, now)
         elif self.limiter is None:
             self.device.counters["rp_cnp_ignored"] += run.packet_count
         else:
@@ -271,10 +271,13 @@ class QueuePair:
             and same_partition(run.bth.p_key, own.p_key)
         )
 
-    def _refuse(self, run: Run) -> None:
-        partition = same_partition(run.bth.p_key, self.attributes.p_key)
-        name = "rcvd_not_for_qp" if partition else "bad_pkey_cntr"
-        self.device.counters[name] += run.packet_count
+    def _refuse(self, run: Run, now: int) -> None:
+        what = f"{run.first.text} in state {self.state.name}"
+        if same_partition(run.bth.p_key, self.attributes.p_key):
+            counter, why = "rcvd_not_for_qp", f"{what}, of another service, or not from the peer"
+        else:
+            counter, why = "bad_pkey_cntr", f"{what} with P_Key 0x{run.bth.p_key:04x}"
+        self.device.refuse(counter, run.packet_count, why, self.number, now)
 
     def trains(self, now: int) -> Iterator[Train]:
         """What may be sent now: CNPs, then replies before requests."""
@@ -373,7 +376,8 @@ class QueuePair:
         was asked for.
         """
         work = request.work
-        self.device.counters["rdma_sends"] += 1
+        if COMPLETES_AS[work.opcode] is WCOpcode.SEND:
+            self.device.counters["rdma_sends"] += 1
         if status is WCStatus.SUCCESS and not (self.signal_all or work.flags & SendFlag.SIGNALED):
             return
         completion = Completion(
@@ -383,7 +387,8 @@ class QueuePair:
 
     def complete_receive(self, completion: Completion) -> None:
         """Report a receive."""
-        self.device.counters["rdma_recvs"] += 1
+        if completion.status is WCStatus.SUCCESS:
+            self.device.counters["rdma_recvs"] += 1
         self._push(self.receive_cq, completion)
 
     def _push(self, cq: CompletionQueue, completion: Completion) -> None:

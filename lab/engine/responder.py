@@ -125,9 +125,9 @@ class Responder:
 
     def _out_of_sequence(self, run: Run, now: int) -> None:
         """One NAK, then silence until the gap is filled (IBTA vol. 1, 9.7.5.2.8)."""
-        self.qp.device.counters["out_of_seq_request"] += 1
         if not self.nak_sent:
             self.nak_sent = True
+            self.qp.device.counters["out_of_seq_request"] += 1
             self.replies.add(Reply(self.expected, self.msn, aeth.NAK_PSN_SEQUENCE_ERROR))
             self.qp.log(
                 now, "nak", why="PSN sequence error", sq_psn=run.first_psn, expected=self.expected
@@ -221,10 +221,10 @@ class Responder:
         qp = self.qp
         length = 40 + run.length
         if run.header(DETH).q_key != qp.attributes.qkey:
-            qp.device.counters["qkey_viol_cntr"] += 1
+            qp.device.refuse("qkey_viol_cntr", 1, "another Q_Key", qp.number, now)
             return
         if not qp.receives:
-            qp.device.counters["rcvd_not_for_qp"] += 1
+            qp.device.refuse("rcvd_not_for_qp", 1, NOT_READY.reason, qp.number, now)
             return
         work = qp.receives.take()
         chunks = (memoryview(grh(run.path, run.length)), *run.chunks)

@@ -14,7 +14,7 @@ from numba import njit
 from dissectors import aeth, psn
 from lab.engine.memory import Access
 from lab.engine.requester import COMPLETES_AS
-from lab.engine.work import WROpcode
+from lab.engine.work import WCOpcode, WROpcode
 from lab.fast.layout import send_at
 from lab.fast.queues import busy, full, push, wanted
 from lab.fast.raw import memcpy
@@ -25,6 +25,7 @@ _MASK = psn.MASK
 _READ = int(WROpcode.RDMA_READ)
 _LOCAL_WRITE = int(Access.LOCAL_WRITE)
 _NAKS = aeth.RNR_NAK
+_SEND = int(WCOpcode.SEND)
 _OPCODES = np.array([COMPLETES_AS[WROpcode(number)] for number in range(5)], np.int64)
 
 
@@ -49,7 +50,8 @@ def _progress(port: Any, qp: Any, packets: int) -> None:
 @njit
 def _finish(port: Any, qp: Any, row: Any) -> None:
     qp.sq_head += 1
-    port.rdma_sends += 1
+    if _OPCODES[row.opcode] == _SEND:
+        port.rdma_sends += 1
     if wanted(qp, row.flags):
         push(port, qp.send_cq, row.wr_id, _OPCODES[row.opcode], qp.number, row.length, 0, 0, 0, 0)
 

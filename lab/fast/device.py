@@ -35,7 +35,6 @@ _COUNTERS = {
     "sent_packets": "sent_pkts",
     "received_packets": "rcvd_pkts",
     "send_errors": "send_err",
-    "out_of_sequence": "out_of_seq_request",
     "rdma_sends": "rdma_sends",
     "rdma_recvs": "rdma_recvs",
 }

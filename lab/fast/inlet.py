@@ -147,11 +147,8 @@ def _handle(
     if kind == RESPONSE:
         return take_response(port, qp, number, ends, payload, length)
     if number != qp.expected:
-        if not qp.gap or (number - qp.expected) & MASK >= HALF:
-            return False
-        # The engine has said what is missing; until that comes, this is not answered.
-        port.out_of_sequence += 1
-        return True
+        # The engine has said what is missing; until that comes, what is ahead is not answered.
+        return qp.gap and (number - qp.expected) & MASK < HALF
     if kind == WRITE:
         return take_write(port, qp, packet, starts, ends, immediate, payload, length)
     if kind == SEND:

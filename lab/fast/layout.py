@@ -38,7 +38,7 @@ PORT = _record(
     # Bytes that may be unacknowledged over all queue pairs, so that no receive buffer overflows.
     "in_flight", "in_flight_limit",
     "completions", "fired", "sent_packets", "received_packets", "send_errors",
-    "out_of_sequence", "rdma_sends", "rdma_recvs",
+    "rdma_sends", "rdma_recvs",
 )  # fmt: skip
 
 QP = _record(

@@ -69,13 +69,13 @@ class Request:
         return b"".join(bytes(one.packet.payload) for one in self.packets)
 
 
-def read(sample: str) -> list[Captured]:
-    """The RoCE packets of a sample."""
+def read(sample: str, queue_pairs: frozenset[int] = frozenset()) -> list[Captured]:
+    """The RoCE packets of a sample, to `queue_pairs` alone if any are given."""
     found = []
     with captures.open(SAMPLES / f"{sample}.pcap") as capture:
         for one in capture.frames():
             packet = Packet.parse(one.data, one.link_type)
-            if BTH in packet:
+            if BTH in packet and (not queue_pairs or packet[BTH].dest_qp in queue_pairs):
                 found.append(_captured(packet))
     return found
 
@@ -119,6 +119,7 @@ def requests(packets: list[Captured]) -> list[Request]:
 def reenact(
     sample: str,
     *,
+    queue_pairs: frozenset[int] = frozenset(),
     receive: int = 1 << 16,
     memory: bool = True,
     rq_psn_shift: int = 0,
@@ -129,7 +130,7 @@ def reenact(
     B has a receive of `receive` bytes for each message (0: none), the memory that is asked of it or
     none, and expects PSNs `rq_psn_shift` later than A sends.
     """
-    packets = read(sample)
+    packets = read(sample, queue_pairs)
     messages = requests(packets)
     a, b = packets[0].source, packets[0].destination
     pair = _pair(packets, rq_psn_shift, options)
@@ -185,7 +186,7 @@ def named_memory(message: Request) -> tuple[int, int, int] | None:
 
 
 def _register(messages: list[Request], targets: dict[bytes, Side]) -> None:
-    """The regions that the messages name, holding what the answers say they held."""
+    """The regions that the messages name, holding what the atomics' answers say they held."""
     for source, side in targets.items():
         by_key: dict[int, list[tuple[int, int]]] = {}
         for message in messages:
@@ -195,9 +196,7 @@ def _register(messages: list[Request], targets: dict[bytes, Side]) -> None:
             start = min(va for va, _ in places)
             memory = bytearray(max(va + length for va, length in places) - start)
             for message in messages:
-                if (named := named_memory(message)) and named[0] == key and message.answer:
-                    at = named[1] - start
-                    memory[at : at + len(message.answer)] = message.answer
+                named = named_memory(message)
                 if named and message.original is not None and "FETCH" in message_family(message):
                     at = named[1] - start
                     memory[at : at + 8] = message.original.to_bytes(8, "little")
@@ -221,6 +220,9 @@ def do(pair: Pair, message: Request, receive: int) -> None:
     swaps = message_family(message) == "COMPARE_SWAP"
     side.memory[: len(payload)] = payload
     peer = pair.peer(side)
+    if message.answer:
+        key, va, size = named
+        peer.device.memory.slice(key, va, size, DOMAIN, ALL)[:] = message.answer
     if receive:
         peer.receive(receive)
     datagram = message.packets[0].packet.get(DETH)

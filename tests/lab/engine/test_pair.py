@@ -53,7 +53,8 @@ def test_gap_is_answered_by_one_nak_and_go_back() -> None:
         pair.b.device.receive(burst, 0)
     assert len(transfer(pair, pair.b)) == 1
     assert pair.a.device.counters["rcvd_seq_err"] == 1
-    assert pair.b.device.counters["out_of_seq_request"] == 3
+    # As rxe counts them: gaps that drew a NAK, not the packets behind.
+    assert pair.b.device.counters["out_of_seq_request"] == 1
     assert len(transfer(pair, pair.a)) == 4
     roundtrip_until_done(pair)
     assert [c.status for c in pair.a.completions()] == [SUCCESS] * 4
