@@ -1,4 +1,4 @@
-"""The commands that judge and show: verify, analyze, report, figures, passes, decode.
+"""The commands that judge and show: verify, analyze, report, figures, compare, passes, decode.
 
 Exit status: 0 pass, 1 fail, 2 usage or unreadable input, 3 inconclusive.
 """
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from analysis.document import Results
 
 STATUS = {"pass": 0, "fail": 1, "inconclusive": 3, "not-applicable": 3}
-USAGE = 2
+FAIL, USAGE, INCONCLUSIVE = 1, 2, 3
 
 Source = Annotated[Path, Parameter(help="A run directory, or a capture: pcap, pcapng, ERF.")]
 MoreFiles = Annotated[
@@ -243,6 +243,29 @@ def psn(
 
         show_survey(found)
     sys.exit(STATUS[found.verdict])
+
+
+@app.command
+def compare(
+    *runs: Annotated[Path, Parameter(help="Run directories.")], json: Json = False
+) -> NoReturn:
+    """How did these runs recover from the same faults? Exit status: 0 in the same way, 1 not."""
+    if len(runs) < 2:
+        _refuse(f"compare: expected two runs or more, found {len(runs)}")
+    from analysis.compare import compare as line_up  # noqa: PLC0415 - loads numpy
+    from analysis.compare import document  # noqa: PLC0415
+
+    with _judging(runs[0], json=json):
+        comparison = line_up(runs)
+    if json:
+        sys.stdout.write(_text(document(comparison)))
+    elif comparison.rows:
+        from analysis.terminal import show_comparison  # noqa: PLC0415 - loads rich
+
+        show_comparison(comparison)
+    else:
+        sys.stdout.write("nothing to compare: no packet was lost or changed in any of them\n")
+    sys.exit(INCONCLUSIVE if not comparison.rows else 0 if comparison.same else FAIL)
 
 
 @app.command

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
+from analysis.compare import end_name, fault_name
 from analysis.conversations import Connection
 from analysis.document import Results
 from analysis.finding import (
@@ -25,6 +28,7 @@ from analysis.negotiated import Convention
 from dissectors.text import printable
 
 if TYPE_CHECKING:
+    from analysis.compare import Comparison
     from analysis.survey import Survey  # loads scipy
 
 LISTED = 40
@@ -32,6 +36,8 @@ LISTED = 40
 MATCHING = 10
 """Connections shown in which all matches."""
 FRAMES = 8
+WIDE = 160
+"""Columns of a table that goes to a file."""
 NOT_ASKED = Answer(Status.MISSING)
 ALIKE = 3
 """Remarks (findings that are no trouble) shown of each kind."""
@@ -246,3 +252,23 @@ def show_survey(survey: Survey, console: Console | None = None) -> None:
         console.print(
             f"  the least of them, {survey.shown_bits:.1f} bits, is what these draws prove"
         )
+
+
+def show_comparison(comparison: Comparison, console: Console | None = None) -> None:
+    """Print, fault by fault, how each run recovered; then who departs from the standard."""
+    console = console or Console(highlight=False, width=None if sys.stdout.isatty() else WIDE)
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for title in ("fault", *(side.name for side in comparison.sides), "same"):
+        table.add_column(title, overflow="fold")
+    for row in comparison.rows:
+        reactions = ["-" if one is None else str(one) for one in row.reactions]
+        same = Text("yes", "green") if row.same else Text("NO", "yellow")
+        table.add_row(Text(fault_name(row.fault)), *map(Text, reactions), same)
+    console.print(table)
+    console.print()
+    for side in comparison.sides:
+        heading = f"{side.name}: {'departs' if side.departures else 'departs nowhere'} from the"
+        console.print(Text(f"{heading} standard (IBTA vol. 1){':' if side.departures else ''}"))
+        for fault, departure in side.departures:
+            end = end_name(side, departure.end)
+            console.print(Text(f"  {fault_name(fault)}: the {end} {departure.text}"))

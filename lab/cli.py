@@ -6,10 +6,11 @@ import json as json_module
 import os
 import signal
 import sys
+from functools import partial
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Annotated, Literal, NoReturn
+from typing import Annotated, Literal, NoReturn, get_args
 
 from cyclopts import App, CycloptsError, Parameter
 
@@ -64,6 +65,7 @@ def run(
     device: str = "",
     faults: Path | None = None,
     dcqcn: int | None = None,
+    compare: str | None = None,
     out: Path | None = None,
     json: Json = False,
 ) -> int:
@@ -105,17 +107,27 @@ def run(
     dcqcn
         Have our ends slow down when their packets are marked as congested, starting with this link
         rate in Mbit/s.
+    compare
+        Run on these backends in turn, such as userspace,vm, and show how each recovered from the
+        faults; with --out they are folders in it.
     out
         New or empty directory for the run; by default one under runs/.
     json
         Print one JSON document.
 
     """
-    from lab.command import run_scenario  # noqa: PLC0415
+    from lab.command import run_compared, run_scenario  # noqa: PLC0415
 
     given = {"clients": clients, "family": family, "mtu": mtu}
     overrides = {name: value for name, value in given.items() if value is not None}
-    return run_scenario(
+    start = run_scenario
+    if compare is not None:
+        backends = compare.split(",")
+        if unknown := [each for each in backends if each not in get_args(Backend)]:
+            known = ", ".join(get_args(Backend))
+            _refuse(f"--compare: expected some of {known}, found {unknown[0]!r}")
+        start = partial(run_compared, backends)
+    return start(
         scenario,
         overrides,
         settings or [],
@@ -280,6 +292,7 @@ ANALYSIS = {
     "report": "Write the HTML report of a run or capture.",
     "figures": "Draw ladder, PSN over time and opcode counts into files.",
     "psn": "How random are the starting PSNs, and what chose them?",
+    "compare": "How did runs with the same fault plan recover, side by side?",
     "passes": "List the judgements, or show one's manual page.",
 }
 for _name, _help in ANALYSIS.items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -21,6 +21,8 @@ from lab.wire.plan import PlanError
 from lab.wire.plan import load as load_plan
 
 FAIL, USAGE, INTERRUPTED = 1, 2, 130
+REFUSALS = (ScenarioError, HostsError, RunnerError, PlanError)
+"""Why a run does not begin."""
 WITH_PROGRAMS = ("vm", "kernel")
 NOT_PROGRAMS = ("dcqcn", "faults", "psn_source", "seed")
 """Options that only our own endpoints know what to do with."""
@@ -39,18 +41,9 @@ def run_scenario(
     `overrides` replace its defaults, `settings` ("size=4096") its flow's arguments.
     """
     try:
-        scenario = load(name).with_arguments(settings)
-        defaults = replace(scenario.defaults, **overrides)
-        defaults.check("options")
-        check_program(scenario, defaults, options)
-        _check_dcqcn(options.get("dcqcn"), options.get("backend"))
-        if options.get("faults"):
-            load_plan(options["faults"])
-        directory = execute(Options(scenario, defaults, **options), progress)
-    except (ScenarioError, HostsError, RunnerError, PlanError) as error:
-        progress("")
-        sys.stderr.write(f"rocelab: {printable(str(error))}\n")
-        return USAGE
+        directory = execute(_checked(name, overrides, settings, options), progress)
+    except REFUSALS as error:
+        return _refused(error)
     progress("")
     run = load_run(directory)
     if run.status == "interrupted":
@@ -99,17 +92,71 @@ def _check_dcqcn(rate: int | None, backend: str | None) -> None:
         )
 
 
+def run_compared(
+    backends: Sequence[str],
+    name: str,
+    overrides: Mapping[str, int],
+    settings: Sequence[str],
+    *,
+    json: bool,
+    **options: Any,
+) -> int:
+    """Run the scenario on each of `backends`, show their recoveries side by side; the status."""
+    out = options.pop("out")
+    each = [{"backend": one, "out": out / one if out else None} for one in backends]
+    try:
+        wanted = [_checked(name, overrides, settings, options | own) for own in each]
+        directories = [execute(one, progress) for one in wanted]
+    except REFUSALS as error:
+        return _refused(error)
+    progress("")
+    for backend, directory in zip(backends, directories, strict=True):
+        run = load_run(directory)
+        if run.status != "complete":
+            reason = printable(run.reason)
+            sys.stderr.write(f"rocelab: on {backend} the run {run.status}: {reason}\n")
+            return INTERRUPTED if run.status == "interrupted" else FAIL
+    status = _status_of(lambda: import_module("analysis.cli").compare(*directories, json=json))
+    if not json:
+        sys.stdout.writelines(["\n", *(f"run: {directory}\n" for directory in directories)])
+    return status
+
+
+def _checked(
+    name: str, overrides: Mapping[str, int], settings: Sequence[str], options: Mapping[str, Any]
+) -> Options:
+    scenario = load(name).with_arguments(settings)
+    defaults = replace(scenario.defaults, **overrides)
+    defaults.check("options")
+    check_program(scenario, defaults, options)
+    _check_dcqcn(options.get("dcqcn"), options.get("backend"))
+    if options.get("faults"):
+        load_plan(options["faults"])
+    return Options(scenario, defaults, **options)
+
+
+def _refused(error: Exception) -> int:
+    progress("")
+    sys.stderr.write(f"rocelab: {printable(str(error))}\n")
+    return USAGE
+
+
 def judged(directory: Path, *, json: bool) -> int:
     """Print the verdict and the evidence, write the report; the judgement's exit status."""
     report = directory / "report.html"
-    status = 0
-    try:
-        import_module("analysis.cli").analyze(directory, json=json, report=report)
-    except SystemExit as done:
-        status = done.code if isinstance(done.code, int) else FAIL
+    analyze = import_module("analysis.cli").analyze
+    status = _status_of(lambda: analyze(directory, json=json, report=report))
     if report.exists() and not json:
         sys.stdout.write(f"\nreport: {report}\nrun:    {directory}\n")
     return status
+
+
+def _status_of(command: Callable[[], None]) -> int:
+    try:
+        command()
+    except SystemExit as done:
+        return done.code if isinstance(done.code, int) else FAIL
+    return 0
 
 
 def progress(step: str) -> None:

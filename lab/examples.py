@@ -14,6 +14,8 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("rocelab run bulk --set size=10000000", "another scenario, one of its numbers changed"),
         ("rocelab run --family 6 --mtu 1024", "over IPv6, with a smaller path MTU"),
         ("rocelab run --backend vm", "the kernel's Soft-RoCE, in two virtual machines"),
+        ("rocelab run --backend interop --kernel-end client", "the kernel talks with our engine"),
+        ("rocelab run --faults plan.toml --compare userspace,vm", "who recovers how, side by side"),
         ("rocelab run rping --backend vm", "an existing program, its connection judged"),
     ),
     "bench": (
@@ -50,6 +52,10 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     "psn": (
         ("rocelab psn monday.pcap tuesday.pcap", "every connection of both"),
         ("rocelab psn --values psns.txt", "PSNs from anywhere, one a line"),
+    ),
+    "compare": (
+        ("rocelab compare runs/one runs/other", "their recoveries from the same faults"),
+        ("rocelab compare runs/one runs/other --json", "every NAK and resend, for a script"),
     ),
     "passes": (
         ("rocelab passes", "all judgements, a line each"),
