@@ -7,7 +7,7 @@ other PSNs, and a fault plan's offsets, compare as they are.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from analysis.context import Context
@@ -49,7 +49,8 @@ class Resend:
     """Requests sent again in a row, places `first` to `last`, the first in `frame`.
 
     `why` is "NAK", "RNR NAK", "gap" (at once after a response with a later PSN) or "timeout".
-    `waited_ns`: since the last packet of that direction before.
+    `waited_ns`: since the last packet of that direction before. `whole` says whether it went on to
+    the end of what had been sent; how much that was depends on how soon the news came.
     """
 
     why: str
@@ -57,6 +58,7 @@ class Resend:
     last: int
     frame: int
     waited_ns: int
+    whole: bool
 
 
 @dataclass(slots=True)
@@ -76,7 +78,7 @@ class Reaction:
     @property
     def essence(self) -> tuple[object, ...]:
         """What two transports must have in common to have recovered in the same way."""
-        again = tuple((one.why, one.first, one.last) for one in self.resends)
+        again = tuple((one.why, one.first, one.whole or one.last) for one in self.resends)
         answered = tuple(place for place, _ in self.answered)
         return tuple(self.naks), tuple(self.not_ready), again, answered
 
@@ -115,6 +117,7 @@ class _Step:
     place: int
     span: int
     opcode: int
+    top: int = 0
     syndrome: int | None = None
     answer: bool = False
     again: bool = False
@@ -151,8 +154,8 @@ def _steps(context: Context, number: int) -> list[_Step]:
     for index in range(at.start, at.stop):
         row = int(sequences.rows[index])
         place, span = int(sequences.place[index]), int(sequences.span[index])
-        again = bool(repeat[index])
-        steps.append(_Step(row, int(time_ns[row]), place, span, int(opcodes[row]), again=again))
+        time, top, again = int(time_ns[row]), int(sequences.top[index]), bool(repeat[index])
+        steps.append(_Step(row, time, place, span, int(opcodes[row]), top, again=again))
     given: set[int] = set()
     for index in range(*map(int, sequences.answer_start[number : number + 2])):
         row = int(sequences.answers[index])
@@ -162,7 +165,7 @@ def _steps(context: Context, number: int) -> list[_Step]:
         if _carries_data(opcode):
             given.add(place)
         time = int(time_ns[row])
-        steps.append(_Step(row, time, place, 1, opcode, syndrome, answer=True, again=again))
+        steps.append(_Step(row, time, place, 1, opcode, 0, syndrome, answer=True, again=again))
     return sorted(steps, key=lambda step: step.row)
 
 
@@ -239,7 +242,7 @@ class _Reading:
         last = step.place + step.span - 1
         resends = self._resend.resends if self._resend else []
         if resends and not self._signal and step.place == resends[-1].last + 1:
-            resends[-1] = replace(resends[-1], last=last)
+            resends[-1] = replace(resends[-1], last=last, whole=last == step.top - 1)
             return
         at_once = self._timeout_ns is None or waited_ns < EARLY * self._timeout_ns
         gap = self._furthest > step.place and at_once
@@ -247,7 +250,9 @@ class _Reading:
         self._signal = ""
         self._resend = self._owner(step)
         frame = self._context.frame(step.row)
-        self._resend.resends.append(Resend(why, step.place, last, frame, waited_ns))
+        self._resend.resends.append(
+            Resend(why, step.place, last, frame, waited_ns, last == step.top - 1)
+        )
 
 
 def requester_timeout(context: Context, number: int) -> int | None:

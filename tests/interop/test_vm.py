@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,9 +16,12 @@ import captures
 from captures.run import edited
 from captures.run import load as load_run
 from tests.guests import guest_image
+from tests.interop.plans import PLAN
 from tests.requires import tool
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+LOST_RESPONSE = "server's 8 RDMA READ RESPONSE MIDDLE lost"
 
 
 def rocelab(*words: object) -> subprocess.CompletedProcess[str]:
@@ -77,6 +81,41 @@ def test_families_mtus_and_clients(tmp_path: Path, family: int, mtu: int, client
     assert all(
         (":" in connection["a"]["ip"]) == (family == 6) for connection in document["connections"]
     )
+
+
+def test_the_same_plan_gives_the_same_recovery(tmp_path: Path) -> None:
+    plan = tmp_path / "plan.toml"
+    plan.write_text(PLAN)
+    out = tmp_path / "runs"
+    words = ("--compare", "userspace,vm", "--faults", plan, "--seed", 1, "--out", out, "--json")
+    done = rocelab("run", "secure-flow", *words)
+    assert done.returncode == 1, done.stderr + done.stdout[-2000:]  # they differ, as below
+    document = json.loads(done.stdout)
+    assert [run["name"] for run in document["runs"]] == ["userspace", "vm"]
+    ours, theirs = ([r["departures"] for r in document["runs"]][n] for n in (0, 1))
+    # How far it goes after a NAK depends on how much had been sent when the NAK came.
+    told = {
+        fault["text"]: [re.sub("-[45] again", "-5 again", r["text"]) for r in fault["reactions"]]
+        for fault in document["faults"]
+    }
+    assert told == {
+        "client's 1 RDMA WRITE ONLY duplicated": ["nothing"] * 2,
+        "client's 3 RDMA WRITE MIDDLE lost": ["NAK 3; 3-5 again"] * 2,
+        LOST_RESPONSE: [
+            "gap, 8-10 again; answered again 8-10",
+            "timeout, 8-10 again; answered again 8-10",
+        ],
+        "client's 11 RDMA WRITE FIRST reordered": ["NAK 11; 11-12 again"] * 2,
+        "server's 13 ATOMIC ACKNOWLEDGE lost": ["timeout, 13 again; answered again 13"] * 2,
+        "server's 0 SEND ONLY lost": ["timeout, 0 again"] * 2,
+        "server's 3 RDMA WRITE MIDDLE damaged": ["NAK 3; 3-5 again"] * 2,
+        "server's 5 RDMA WRITE LAST marked": ["nothing"] * 2,
+    }
+    assert [fault["text"] for fault in document["faults"] if not fault["same"]] == [LOST_RESPONSE]
+    assert ours == []
+    named = {(departure["end"], departure["fault"]) for departure in theirs}
+    assert named >= {("client", LOST_RESPONSE), ("server", LOST_RESPONSE)}
+    assert (out / "vm" / "capture.pcapng").exists()
 
 
 def test_a_fault_plan_that_is_wrong_begins_nothing(tmp_path: Path) -> None:
