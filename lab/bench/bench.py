@@ -57,19 +57,22 @@ def addresses(number: int) -> tuple[str, str]:
 
 
 @contextmanager
-def bench(seconds: float) -> Iterator[Bench]:
-    """Both ends; whatever happens, nothing of them is left. Raises BenchError."""
+def bench(seconds: float, *, fast: bool = True) -> Iterator[Bench]:
+    """Both ends; whatever happens, nothing of them is left. Raises BenchError.
+
+    Without `fast` the engine alone is measured, not compiled code.
+    """
     address, other = addresses(os.getpid())
     try:
-        end = End(address, LENGTH)
+        end = End(address, LENGTH, fast=fast)
     except OSError as error:
         raise BenchError(
             f"expected {address} port 4791 to be free, found: {error.strerror or error}"
         ) from None
     ours, theirs = socket.socketpair()
-    arguments = [str(theirs.fileno()), other, address, str(LENGTH), str(os.getpid())]
+    arguments = theirs.fileno(), other, address, LENGTH, os.getpid(), int(fast)
     process = subprocess.Popen(
-        [sys.executable, "-m", "lab.bench.peer", *arguments], pass_fds=[theirs.fileno()]
+        [sys.executable, "-m", "lab.bench.peer", *map(str, arguments)], pass_fds=[theirs.fileno()]
     )
     theirs.close()
     line = Line(ours)

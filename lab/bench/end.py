@@ -26,8 +26,8 @@ class End:
     Raises OSError where the address or its port is not to be had.
     """
 
-    def __init__(self, address: str, length: int) -> None:
-        self.verbs: SimpleNamespace = providers.load("userspace", addresses=[address], fast=True)
+    def __init__(self, address: str, length: int, *, fast: bool = True) -> None:
+        self.verbs: SimpleNamespace = providers.load("userspace", addresses=[address], fast=fast)
         self.ctx = self.verbs.Context(name="roce_0")
         self.pd = self.verbs.PD(self.ctx)
         self.mr = self.verbs.MR(self.pd, length, ACCESS)

@@ -20,11 +20,11 @@ from lab.runner.certificates import Certificate
 class Peer:
     """Each method `do_...` is a request of the control line; it returns the answer's fields."""
 
-    def __init__(self, line: Line, address: str, other: str, length: int) -> None:
+    def __init__(self, line: Line, address: str, other: str, length: int, *, fast: bool) -> None:
         self._line = line
         self._other = other
         self._address = address
-        self.end = End(address, length)
+        self.end = End(address, length, fast=fast)
         self._answering: Answering | None = None
 
     def serve(self) -> None:
@@ -41,7 +41,8 @@ class Peer:
         return {}
 
     def do_state(self) -> dict[str, Any]:
-        return {"cpu_s": cpu_seconds(), "resident": resident_bytes()}
+        counters = dict(self.end.ctx.adapter.device.counters)
+        return {"cpu_s": cpu_seconds(), "resident": resident_bytes(), "counters": counters}
 
     def do_lose(self, rate: float) -> dict[str, Any]:
         self.end.ctx.adapter.lose(rate)
@@ -126,14 +127,18 @@ class Peer:
         return {"bytes": total, "seconds": seconds, "cpu_s": cpu_seconds() - before}
 
 
-def main(descriptor: str, address: str, other: str, length: str, parent: str) -> None:
-    """Serve the line behind file descriptor `descriptor`; end with process `parent`."""
-    die_with(int(parent))
+def main(descriptor: str, address: str, other: str, *numbers: str) -> None:
+    """Serve the line behind file descriptor `descriptor`; end with the parent process.
+
+    `numbers`: bytes of memory, the parent's process id, whether to run compiled code.
+    """
+    length, parent, fast = map(int, numbers)
+    die_with(parent)
     # Ctrl-C goes to both; the measuring process ends this one.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     line = Line(socket.socket(fileno=int(descriptor)))
     try:
-        peer = Peer(line, address, other, int(length))
+        peer = Peer(line, address, other, length, fast=bool(fast))
         line.send(ready=True)
         peer.serve()
         peer.end.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -89,18 +90,20 @@ def transfer(
     end: End, qps: list[Any], requests: list[Any], most: int, seconds: float
 ) -> tuple[int, float]:
     """Post `requests` in turn, to `qps` in turn, `most` at a time, for `seconds` and until each
-    had as many turns, and wait for them: how many there were, and the seconds until all were done.
+    had as many turns (one at least), and wait for them: how many there were, and the seconds until
+    all were done.
     """
     posts = [qp.post_send for qp in qps]
     start = time.monotonic()
     posted = done = 0
-    going = True
-    while going or done < posted:
-        going = posted % len(requests) > 0 or time.monotonic() - start < seconds
-        while going and posted - done < most:
+    last = sys.maxsize
+    while done < last:
+        while posted < last and posted - done < most:
             posts[posted % len(posts)](requests[posted % len(requests)])
             posted += 1
         done += len(end.poll())
+        if last == sys.maxsize and time.monotonic() - start >= seconds:
+            last = -(-posted // len(requests)) * len(requests)
     return posted, time.monotonic() - start
 
 

@@ -6,7 +6,9 @@ import ctypes
 import hashlib
 import os
 import shutil
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -45,6 +47,9 @@ KERNELS: tuple[Any, ...] = (
     tables,
 )
 
+KEPT_SECONDS = 7 * 86400
+"""How long compiled code stays that nobody asks for."""
+
 _SIGNATURE = "int64(int64,int64,int64)"
 _C = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)
 
@@ -78,9 +83,9 @@ def entries() -> tuple[Entry, ...]:
     """`ENTRIES` of lab.fast.drive, compiled; the first time after a change takes some seconds."""
     folder, before = cache_folder(), numba.config.CACHE_DIR
     try:
-        if not folder.exists():
-            folder.mkdir(parents=True, exist_ok=True)
-            _forget_others(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        os.utime(folder)
+        _forget_old(folder.parent)
         numba.config.CACHE_DIR = str(folder)
         kept = True
     except OSError:
@@ -91,11 +96,12 @@ def entries() -> tuple[Entry, ...]:
         numba.config.CACHE_DIR = before
 
 
-def _forget_others(folder: Path) -> None:
-    """Remove what earlier sources were compiled to."""
-    for other in folder.parent.glob("fast-*"):
-        if other != folder:
-            shutil.rmtree(other, ignore_errors=True)
+def _forget_old(folder: Path) -> None:
+    """Remove what sources were compiled to that nobody has used for long."""
+    for kept in folder.glob("fast-*"):
+        with suppress(FileNotFoundError):
+            if time.time() - kept.stat().st_mtime > KEPT_SECONDS:
+                shutil.rmtree(kept, ignore_errors=True)
 
 
 def _compile(function: Any, *, kept: bool) -> Entry:
