@@ -57,6 +57,20 @@ SIDR_STATUS_NAMES = {
 }
 
 
+IP_PORT_SPACE = 0x0000000001
+"""Top 40 bits of a service ID of the IP port space: then come protocol and port (A11.4)."""
+PROTOCOLS = {0x06: "TCP", 0x11: "UDP"}
+
+
+def service(value: int) -> str:
+    """A service ID, with the IP port that it stands for."""
+    said = f"0x{value:016x}"
+    if value >> 24 != IP_PORT_SPACE:
+        return said
+    protocol = value >> 16 & 0xFF
+    return f"{said} ({PROTOCOLS.get(protocol, f'protocol {protocol}')} port {value & 0xFFFF})"
+
+
 def timeout(code: int) -> str:
     """A 5-bit timeout code in words: 4.096 us times 2 to the code."""
     return f"{code} ({4.096 * 2**code / 1000:.3f} ms)"
@@ -69,9 +83,7 @@ class CM_REQ(Header):
         32, "sender's communication ID", text=hexadecimal(8), tshark="infiniband.cm.req"
     )
     reserved32a = Field(32, "reserved")
-    service_id = Field(
-        64, "service asked for", text=hexadecimal(16), tshark="infiniband.cm.req.serviceid"
-    )
+    service_id = Field(64, "service asked for", text=service, tshark="infiniband.cm.req.serviceid")
     local_ca_guid = Field(
         64, "sender's channel adapter", text=hexadecimal(16), tshark="infiniband.cm.req.localcaguid"
     )
@@ -301,7 +313,7 @@ class CM_SIDR_REQ(Header):
     request_id = Field(32, "request identifier", text=hexadecimal(8))
     p_key = Field(16, "partition key", text=hexadecimal(4))
     reserved16 = Field(16, "reserved")
-    service_id = Field(64, "service asked for", text=hexadecimal(16))
+    service_id = Field(64, "service asked for", text=service)
     private_data = Data(216, "the consumer's")
 
 
@@ -314,7 +326,7 @@ class CM_SIDR_REP(Header):
     reserved16 = Field(16, "reserved")
     qpn = Field(24, "queue pair of the service", text=hexadecimal(6))
     reserved8 = Field(8, "reserved")
-    service_id = Field(64, "service asked for", text=hexadecimal(16))
+    service_id = Field(64, "service asked for", text=service)
     q_key = Field(32, "queue key of the service", text=hexadecimal(8))
     additional_information = Data(72, "additional information")
     private_data = Data(136, "the consumer's")

@@ -61,9 +61,7 @@ SUMMARIES: dict[type[Header], Callable[[Any], str]] = {
     XRCETH: lambda h: f"SRQ {h.xrc_srq:#x}",
     RETH: lambda h: f"VA {h.va:#x}, R_Key {h.r_key:#x}, DMA length {h.dma_len}",
     AETH: lambda h: f"{decode(h.syndrome).text}, MSN {h.msn}",
-    AtomicETH: lambda h: (
-        f"VA {h.va:#x}, R_Key {h.r_key:#x}, swap/add {h.swap_add}, compare {h.compare}"
-    ),
+    AtomicETH: lambda h: f"VA {h.va:#x}, R_Key {h.r_key:#x}",
     AtomicAckETH: lambda h: f"was {h.original}",
     ImmDt: lambda h: f"immediate {h.data:#x}",
     IETH: lambda h: f"invalidates R_Key {h.r_key:#x}",
@@ -92,6 +90,9 @@ SUMMARIES: dict[type[Header], Callable[[Any], str]] = {
 }
 """What one line says of a header; nothing for those that it leaves out."""
 
+SHOWN = 16
+"""Bytes of a payload, or of a long field, that a tree shows."""
+
 PORTS: dict[type[Header], Callable[[Any], str]] = {
     TCP: lambda h: f"port {h.src_port} > {h.dst_port}",
     UDP: lambda h: f"port {h.src_port} > {h.dst_port}",
@@ -109,10 +110,20 @@ def summary(packet: Packet) -> str:
     said = [texts[type(header)](header) for header in headers if type(header) in texts]
     if packet.cut_header is not None:
         said.append(f"{type(packet.cut_header[1]).__name__} cut off")
+    if bth is not None and AtomicETH in packet:
+        said.append(_operands(bth.opcode, packet[AtomicETH]))
     parts = [f"{source} > {destination}" if source else "", what, *said]
-    parts.append(f"length {len(packet.payload)}")
+    if bth is None or packet.payload:
+        parts.append(f"length {len(packet.payload)}")
     damage = f" [{packet.damage}]" if packet.damage else ""
     return ", ".join(part for part in parts if part) + damage
+
+
+def _operands(value: int, atomic: AtomicETH) -> str:
+    """What an atomic operation works with; adding compares with nothing."""
+    if "Compare" in opcode.name(value):
+        return f"swap in {atomic.swap_add} for {atomic.compare}"
+    return f"add {atomic.swap_add}"
 
 
 def tree(packet: Packet) -> str:
@@ -130,8 +141,9 @@ def tree(packet: Packet) -> str:
         lines.append(_line(place))
     at = sum(len(header.pack()) for header in packet.headers)
     for name, data in (("payload", packet.payload), ("pad", packet.pad or b"")):
-        if data:
-            lines.append(f"{at:5}  {name}: {len(data)} bytes")
+        # A management datagram has been shown above, field by field.
+        if data and not (data is packet.payload and packet.management):
+            lines.append(f"{at:5}  {name}: {_beginning(data)}")
         at += len(data)
     if packet.icrc is not None:
         status = {
@@ -141,10 +153,18 @@ def tree(packet: Packet) -> str:
         lines.append(f"{at:5}  ICRC 0x{packet.icrc:08x} {status}")
         at += icrc.SIZE
     if packet.trailer:
-        lines.append(f"{at:5}  trailer: {packet.trailer.hex()}")
+        lines.append(f"{at:5}  trailer: {_beginning(packet.trailer)}")
     if packet.damage:
         lines.append(f"       damage: {packet.damage}")
     return "\n".join(lines)
+
+
+def _beginning(data: bytes) -> str:
+    """How long it is, and its first bytes in hexadecimal and as ASCII."""
+    start = data[:SHOWN]
+    letters = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in start)
+    more = " ..." if len(data) > SHOWN else ""
+    return f"{len(data)} byte{'s' * (len(data) != 1)}  {start.hex(' ')}  {letters}{more}"
 
 
 def _line(place: Place) -> str:
@@ -163,5 +183,7 @@ def _line(place: Place) -> str:
         said = f"{said} ({kinds[value].__name__})"
     elif value in field.names:
         said = f"{value} ({said})"
+    if isinstance(value, bytes) and len(value) > 2 * SHOWN:
+        said = f"{value[:SHOWN].hex()}..." if any(value) else "zeros"
     meaning = "" if field.name.startswith("reserved") else field.doc
-    return f"{byte:5}    {where:>9}  {f'{field.name} = {said}':<34}  {meaning}".rstrip()
+    return f"{byte:5}    {where:>9}  {f'{field.name} = {said}':<38}  {meaning}".rstrip()

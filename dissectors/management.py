@@ -5,14 +5,11 @@ addresses.
 from __future__ import annotations
 
 from dissectors.bth import BTH
-from dissectors.cm import CM_REQ, CM_SIDR_REQ, IP_CM, MESSAGES
+from dissectors.cm import CM_REQ, CM_SIDR_REQ, IP_CM, IP_PORT_SPACE, MESSAGES
 from dissectors.deth import DETH
 from dissectors.header import Buffer, Header
 from dissectors.mad import CLASS_CM, CLASS_SA, MAD
 from dissectors.sa import ATTRIBUTE_PATH_RECORD, RMPP, SA, PathRecord
-
-IP_CM_PREFIX = 0x0000000001
-"""Top 40 bits of a service ID of the IP port space: then come protocol and port (A11.4)."""
 
 
 def is_management(bth: BTH, deth: DETH | None) -> bool:
@@ -35,7 +32,7 @@ def parse_management(payload: Buffer) -> tuple[tuple[int, Header], ...]:
         headers.append((start, kind.parse(payload, start)))
         start += kind.size
     last = headers[-1][1]
-    if isinstance(last, CM_REQ | CM_SIDR_REQ) and last.service_id >> 24 == IP_CM_PREFIX:
+    if isinstance(last, CM_REQ | CM_SIDR_REQ) and last.service_id >> 24 == IP_PORT_SPACE:
         headers.append((start - len(last.private_data), IP_CM.parse(last.private_data)))
     return tuple(headers)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -56,25 +56,34 @@ def decode(capture: captures.Capture, options: Options, out: TextIO) -> None:
         as_json = options.form == "json"
         out.write((json.dumps(document, indent=2) if as_json else stats.text(document)) + "\n")
         return
-    frames = islice(_selected(capture, options), options.count)
+    if options.fields and options.write is None:
+        out.writelines(text + "\n" for text in _fields(capture, options))
+        return
+    frames = capture.frames()
+    first = tuple(islice(frames, 1))
+    start_ns = first[0].time_ns if first else 0
+    frames = islice(_selected(capture, chain(first, frames), options), options.count)
     if options.write is not None:
         with options.write.open("wb") as file:
             _copy(capture, frames, Writer(file))
         return
-    for text in _fields(capture, options) if options.fields else _texts(frames, options):
+    for text in _texts(frames, start_ns, options):
         out.write(text + "\n")
 
 
-def _selected(capture: captures.Capture, options: Options) -> Iterator[Frame]:
+def _selected(
+    capture: captures.Capture, frames: Iterator[Frame], options: Options
+) -> Iterator[Frame]:
+    """Those of `frames`, which are all of the capture, that are wanted."""
     if not options.expression:
-        yield from capture.frames()
-    elif options.write is None:
+        yield from frames
+    elif options.write is None and capture.file != "-":
         for table in _tables(capture, options):
             yield from (_frame(table, row) for row in range(len(table)))
     else:
-        # Comments, which are written too, are in no table.
+        # Comments, which are written too, are in no table; standard input is read once.
         choose = _chooser(options)
-        for batch in _batches(capture.frames()):
+        for batch in _batches(frames):
             wanted = set(choose(_table(batch, options))["frame"].tolist())
             yield from (frame for frame in batch if frame.number in wanted)
 
@@ -124,10 +133,8 @@ def _batches(frames: Iterator[Frame]) -> Iterator[tuple[Frame, ...]]:
         size = min(2 * size, BATCH)
 
 
-def _texts(frames: Iterator[Frame], options: Options) -> Iterator[str]:
-    start_ns = None
+def _texts(frames: Iterator[Frame], start_ns: int, options: Options) -> Iterator[str]:
     for frame in frames:
-        start_ns = frame.time_ns if start_ns is None else start_ns
         packet = Packet.parse(frame.data, frame.link_type, frame.original_length, options.roce_port)
         if options.form == "json":
             yield json.dumps(lines.as_dict(frame, packet))

@@ -91,3 +91,59 @@ def test_a_port_of_the_users() -> None:
     usual = matrix.roce(Opcode.RC_SEND_ONLY, (ethernet, network, udp)).build()
     assert packet[BTH] == Packet.parse(usual)[BTH]
     assert BTH in Packet.parse(usual, roce_port=5000), "4791 stays RoCE's"
+
+
+GENERATED = dict(matrix.by_link_type()[1])
+READS_AS = {
+    "ipv4 RC_RDMA_WRITE_FIRST": (
+        "opcode = 0x06 (RC RDMA WRITE First)", "RETH: RDMA Extended Transport Header",
+        "va = 0x", "r_key = 0x", "dma_len = ", "payload: ", "ICRC 0x",
+    ),
+    "ipv4 RC_RDMA_READ_RESPONSE_FIRST": (
+        "opcode = 0x0d (RC RDMA READ Response First)", "AETH: ACK Extended", "syndrome = 0x",
+        "msn = ", "payload: ", "ICRC 0x",
+    ),
+    "ipv4 RC_COMPARE_SWAP": (
+        "opcode = 0x13 (RC Compare Swap)", "AtomicETH: ", "va = 0x", "r_key = 0x", "swap_add = ",
+        "compare = ", "ICRC 0x",
+    ),
+    "ipv4 CNP": ("ecn = 1 (ECT(1))", "opcode = 0x81 (CNP)", "fecn = 0", "becn = 0", "ICRC 0x"),
+    "roce-v1 RC_RDMA_WRITE_FIRST": (
+        "type = 0x8915 (GRH)", "GRH: Global Route Header", "next_header = 27 (BTH)",
+        "sgid = fe80::1", "dgid = fe80::2", "BTH: Base Transport Header", "RETH: ", "ICRC 0x",
+    ),
+    "CM_REQ": (
+        "DETH: ", "q_key = 0x80010000", "MAD: ", "mgmt_class = 7 (communication management)",
+        "attribute_id = 0x0010", "CM_REQ: CM connect request", "local_qpn = 0x",
+        "starting_psn = 0x",
+        "retry_count = ", "path_mtu = ", "ICRC 0x",
+    ),
+}  # fmt: skip
+"""Frame of the matrix -> what its tree says, in this order."""
+
+
+@pytest.mark.parametrize("name", READS_AS)
+def test_what_people_look_for_stands_in_the_tree(name: str) -> None:
+    tree = Packet.parse(GENERATED[name]).tree()
+    places = [tree.find(said) for said in READS_AS[name]]
+    assert -1 not in places, READS_AS[name][places.index(-1)]
+    assert places == sorted(places)
+    assert tree.endswith("correct")
+
+
+def test_long_things_are_shown_from_their_beginning() -> None:
+    _, request = sample("rxe61_cm_rping", lambda p: "CM REQ" in str(p))
+    tree = request.tree()
+    assert "service_id = 0x0000000001061c06 (TCP port 7174)" in tree
+    assert re.search(r"private_data = 0040bc2b[0-9a-f]{24}\.\.\.  the consumer's", tree)
+    assert "payload:" not in tree, "a management datagram is shown field by field"
+    _, write = sample("rxe61_pyverbs_rc", lambda p: p[BTH].opcode == Opcode.RC_RDMA_WRITE_FIRST)
+    assert re.search(r"payload: 1024 bytes  68 65 6c 6c 6f [0-9a-f ]+  hello from real  \.\.\.",
+                     write.tree())  # fmt: skip
+
+
+def test_a_line_says_what_an_atomic_works_with() -> None:
+    _, add = sample("rxe61_pyverbs_rc", lambda p: p[BTH].opcode == Opcode.RC_FETCH_ADD)
+    _, swap = sample("rxe61_pyverbs_rc", lambda p: p[BTH].opcode == Opcode.RC_COMPARE_SWAP)
+    assert str(add).endswith("R_Key 0x213, add 7")
+    assert str(swap).endswith("R_Key 0x213, swap in 4242 for 1007")

@@ -36,6 +36,8 @@ def test_a_line_a_packet() -> None:
     assert write.split()[0] == "34"
     assert "10.77.0.2 > 10.77.0.1, RC RDMA WRITE First, QP 0x11, PSN 12648431" in write
     assert "DMA length 3000" in write
+    # Seconds since the first frame of the file, whichever are shown.
+    assert rocelab(str(RC), "--filter", "reth", "-c", "1").strip() == write.strip()
 
 
 @pytest.mark.parametrize("path", [RC, SAMPLES / "rxe61_cm_rping.pcap"], ids=lambda p: p.stem)
