@@ -51,6 +51,13 @@ def find(path: list[str]) -> Any:
     return SimpleNamespace()
 
 
+def is_refused(path: list[str]) -> bool:
+    """Whether it is part of a class that cannot be made, or a pointer."""
+    if ".".join(path) in NO_C:
+        return True
+    return len(path) == 3 and support(find(path[:2]))[0] == "not supported"
+
+
 def parameters(found: Any) -> Iterator[tuple[str, Any]]:
     """(name, default) of what a caller may give; `**` before the name of the rest."""
     if inspect.isclass(found) and found.__init__ is object.__init__:
@@ -70,10 +77,8 @@ def same(ours: Any, theirs: Any) -> bool:
 @pytest.mark.parametrize("line", OFFERED)
 def test_offered(line: str) -> None:
     name, bracket, rest = line.partition("(")
-    if name in NO_C:
-        return
     path = name.split(".")
-    if len(path) == 3 and support(find(path[:2]))[0] == "not supported":
+    if is_refused(path):
         return
     found = find(path)
     if not bracket:
