@@ -104,8 +104,8 @@ class QP(PyverbsCM):
         )
         adapter = self._adapter
         device = adapter.device
-        if srq is not None and srq.engine is not None:
-            receives = srq.engine
+        if srq is not None:
+            receives = srq.live
         else:
             receives = device.receive_queue(capacity.max_recv_wr, capacity.max_recv_sge)
         with adapter.lock:
