@@ -6,6 +6,7 @@ Exit status: 0 pass, 1 fail, 2 usage or unreadable input, 3 inconclusive.
 from __future__ import annotations
 
 import contextlib
+import gc
 import json as json_module
 import sys
 from collections.abc import Iterator, Sequence
@@ -307,7 +308,9 @@ def _results(
 ) -> Results:
     from analysis.verify import verify as judge  # noqa: PLC0415 - loads numpy and pyshark
 
-    return judge(path, keylog, truth or (), log=log, expect=expect, more=more, every=every)
+    results = judge(path, keylog, truth or (), log=log, expect=expect, more=more, every=every)
+    gc.freeze()  # all of it stays until the end: nobody needs to look through it for garbage
+    return results
 
 
 @contextlib.contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import lru_cache
 from itertools import accumulate
 from typing import Any
 
@@ -20,7 +20,7 @@ class Said:
     data: bytes
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Dialogue:
     """One TCP stream's content in order. `tls` is what is known of its TLS, None if in clear."""
 
@@ -37,12 +37,7 @@ class Dialogue:
 
     def sent(self, *, by_client: bool) -> Sent:
         """What one end said, joined, with the frame of every byte."""
-        return self._sent[not by_client]
-
-    @cached_property
-    def _sent(self) -> tuple[Sent, Sent]:
-        client, server = ([s for s in self.said if s.by_client == who] for who in (True, False))
-        return Sent(client), Sent(server)
+        return _sent(self)[not by_client]
 
 
 class Sent:
@@ -72,3 +67,10 @@ class Sent:
                 return
             yield part, self.data[start + 4 : end]
             start = end
+
+
+@lru_cache(1)
+def _sent(dialogue: Dialogue) -> tuple[Sent, Sent]:
+    """Client's and server's: one reader after the other asks for them."""
+    client, server = ([s for s in dialogue.said if s.by_client == who] for who in (True, False))
+    return Sent(client), Sent(server)

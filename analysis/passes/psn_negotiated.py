@@ -164,14 +164,6 @@ class Case:
         ]
 
     @cached_property
-    def told(self) -> list[tuple[Told, Told]]:
-        """What is told of both ends, by connection."""
-        return [
-            (Told.of(connection, SIDES[0]), Told.of(connection, SIDES[1]))
-            for connection in self.context.conversations.connections
-        ]
-
-    @cached_property
     def unread(self) -> dict[frozenset[str | None], Answer]:
         """Why TLS between two hosts was not decrypted (of the first such stream); of any: `ANY`."""
         why = self.context.witness.undecrypted
@@ -189,8 +181,8 @@ class Case:
         """Which (connection, side) announced a PSN, by PSN."""
         owners: dict[int, list[tuple[int, str]]] = {}
         for connection in self.context.conversations.connections:
-            for side, told in zip(SIDES, self.told[connection.number], strict=True):
-                for value in told.values[:1]:
+            for side in SIDES:
+                for value in Told.of(connection, side).values[:1]:
                     owners.setdefault(value, []).append((connection.number, side))
         return owners
 
@@ -203,7 +195,7 @@ def run(context: Context) -> PassResult:
     case = Case(context)
     for connection in context.conversations.connections:
         seen = case.seen[2 * connection.number : 2 * connection.number + 2]
-        told = case.told[connection.number]
+        told = Told.of(connection, SIDES[0]), Told.of(connection, SIDES[1])
         pair = _judge(case, connection, told, seen)
         judgements += pair
         found, verdict = _conclude(case, connection, pair, told, seen)
