@@ -209,7 +209,8 @@ def run(context: Context) -> PassResult:
     findings += _not_found(context)
     matches = sum(j.verdict is PsnVerdict.MATCH for j in judgements)
     if not judgements:
-        return PassResult(Verdict.INCONCLUSIVE, "no RDMA connection in this capture")
+        nothing = "no RDMA connection in this capture"
+        return PassResult(Verdict.INCONCLUSIVE, nothing, tuple(findings))
     if context.conversations.unmatched:
         verdicts.append(Verdict.INCONCLUSIVE)
     verdict = worst(verdicts)

@@ -230,6 +230,7 @@ class Connection:
     a: End = field(default_factory=lambda: End(A, 0x11, A_SQ_PSN))
     b: End = field(default_factory=lambda: End(B, 0x12, B_SQ_PSN))
     port: int = 40000
+    server_port: int = 4433
 
     def __post_init__(self) -> None:
         self.next = {"a": self.a.sq_psn, "b": self.b.sq_psn}
@@ -249,7 +250,7 @@ class Connection:
             ("client", message("ready")),
             ("server", message("ready")),
         ]
-        self.scene.tls(said, client=(self.a.ip, self.port), server=(self.b.ip, 4433))
+        self.scene.tls(said, client=(self.a.ip, self.port), server=(self.b.ip, self.server_port))
 
     def packet(
         self, side: str, opcode: Opcode, psn: int, *headers: Header, payload: bytes = b""

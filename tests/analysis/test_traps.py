@@ -57,6 +57,32 @@ def test_wrap_in_the_first_message(tmp_path, start):
     assert [j.first for j in results.judgements] == [start, 0xFFFFFF]
 
 
+def test_psn_0(tmp_path):
+    """0 is a PSN like any other, for both ends, and nothing that stands for "none"."""
+    scene = Scene()
+    connection = Connection(scene, End(A, 0x11, 0), End(B, 0x12, 0))
+    connection.send("a")
+    connection.send("b")
+    results = judged(scene, connection, tmp_path)
+    assert results.verdict is Verdict.PASS, results.findings
+    assert [(j.announced, j.first, str(j.verdict)) for j in results.judgements] == [
+        (0, 0, "match"),
+        (0, 0, "match"),
+    ]
+
+
+def test_one_direction_holds_only_acks(tmp_path):
+    """B sends no request, it only answers: nothing tests its PSN, and that is no fault."""
+    scene = Scene()
+    connection = Connection(scene)
+    connection.send("a", 3000)
+    connection.send("a")
+    results = judged(scene, connection, tmp_path)
+    assert directions(results) == ["match", "missing"]
+    assert results.verdict is Verdict.PASS
+    assert codes(results) == {"psn-unused"}
+
+
 def test_first_request_is_a_read(tmp_path):
     scene = Scene()
     connection = Connection(scene)

@@ -76,6 +76,29 @@ def test_key_log_of_another_session(tmp_path):
     assert "tls-not-decrypted" in codes(results)
 
 
+def test_key_log_missing(tmp_path):
+    """Nothing tells what was announced: not a match, and it says what to give."""
+    results = verify(secure_flow().write(tmp_path / "bare.pcapng", secrets=False))
+    assert results.verdict is Verdict.INCONCLUSIVE
+    assert directions(results) == ["not-negotiated", "not-negotiated"]
+    (finding,) = (f for f in results.findings if f.code == "psn-not-negotiated")
+    assert "--keylog" in finding.message
+    for judgement in results.judgements:
+        assert "no TLS key log" in judgement.witnesses["tls"].detail
+
+
+@pytest.mark.parametrize("port", [443, 18515, 4791, 50123])
+def test_tls_on_an_odd_port(tmp_path, port):
+    """TLS is known by its records: also on perftest's port, and on RoCE's (there over TCP)."""
+    scene = Scene()
+    connection = Connection(scene, server_port=port)
+    connection.negotiate()
+    connection.talk()
+    results = verify(scene.write(tmp_path / "odd.pcapng"))
+    assert results.verdict is Verdict.PASS, results.findings
+    assert {j.witnesses["tls"].status for j in results.judgements} == {Status.AGREES}
+
+
 def test_endpoint_log_that_contradicts(tmp_path):
     logs = Connection(Scene()).truth(tmp_path, sq_psn=A_SQ_PSN + 1)
     results = verify(secure_flow().write(tmp_path / "flow.pcapng"), truth=logs)
