@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-import sys
 import tempfile
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 import numpy as np
@@ -155,20 +153,9 @@ def _indexed(
     file.seek(0)
     if not large:
         return None
-    if sys.stderr.isatty():
-        _announce()
     from captures.index import batches  # noqa: PLC0415 - loads compiled code
 
     return batches(stream, file, contents)
-
-
-def _announce() -> None:
-    """Say, to a terminal, that the first use after installation takes longer."""
-    from dissectors import walk  # noqa: PLC0415 - loads compiled code
-
-    folder = walk.COMPILED.stats.cache_path
-    if not folder or not any(Path(folder).glob("walk._walk-*.nbi")):
-        sys.stderr.write("rocelab: compiling the decoder; this is done once\n")
 
 
 @contextmanager

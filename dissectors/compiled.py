@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import numba
+from numba.core import event
+
+LOG = logging.getLogger("rocelab.compiled")
+"""Tells when something is compiled, which takes seconds; what is taken from disk is not told."""
 
 
 def compiled(function: Any) -> Any:
@@ -18,3 +23,23 @@ def compiled(function: Any) -> Any:
     except RuntimeError:
         # No directory to cache in can be written: a read-only installation without a home.
         return numba.njit(function, nogil=True)
+
+
+class _Told(event.Listener):  # type: ignore[misc]
+    """Tells once of what numba compiles, kernels of other packages included."""
+
+    def __init__(self) -> None:
+        self._told = False
+
+    def on_start(self, event: Any) -> None:
+        if not self._told:
+            self._told = True
+            kept = event.data["dispatcher"].stats.cache_path
+            why = "for the first use only" if kept else "set NUMBA_CACHE_DIR to have it kept"
+            LOG.info("compiling, %s", why)
+
+    def on_end(self, event: Any) -> None:
+        pass
+
+
+event.register("numba:compile", _Told())

@@ -253,9 +253,6 @@ def _walk(
         set_byte(damage + row, worst)
 
 
-COMPILED = _walk
-
-
 def walk(
     data: Array,
     frames: Frames,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_module
+import logging
 import os
 import signal
 import sys
@@ -305,10 +306,21 @@ for _name, _help in ANALYSIS.items():
     )
 
 
+def _show_progress() -> None:
+    """Have what takes long on the first use, and says so, say it on standard error."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("rocelab: %(message)s"))
+    told = logging.getLogger("rocelab")
+    told.addHandler(handler)
+    told.setLevel(logging.INFO)
+
+
 def main() -> None:
     """Run one command; the exit status is 0, 1 (fail), 2 (usage) or 3 (inconclusive)."""
     # As Ctrl-C: nothing temporary stays behind.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if sys.stderr.isatty():
+        _show_progress()
     try:
         app(exit_on_error=False)
     except CycloptsError:

@@ -127,6 +127,8 @@ def main() -> None:
             raise SystemExit(f"{folder}: not enough room; --folder names another place")
         for kind in asked.kinds:
             runs: dict[str, list[Run]] = {command: [] for command in asked.commands}
+            for path in grown(kind, [0.1], folder):
+                measure(COMMANDS["stats"], path)  # compiles, where that was not done before
             for path in grown(kind, asked.sizes, folder):
                 subprocess.run(["cat", path], stdout=subprocess.DEVNULL, check=True)
                 for command, done in runs.items():
