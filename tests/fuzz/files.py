@@ -15,12 +15,15 @@ import faulthandler
 import gzip
 import io
 import lzma
+import multiprocessing
 import resource
 import struct
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from itertools import islice
 from pathlib import Path
 from random import Random
 from unittest.mock import patch
@@ -37,7 +40,7 @@ from tests.captures import files
 from tests.dissectors import matrix, samples
 from tests.fuzz.mutate import mutated
 
-HANG_SECONDS = 20
+HANG_SECONDS = 30
 ROOM = 4 << 30
 """Bytes of address space: what wants more fails."""
 FRAMES = 12
@@ -146,7 +149,7 @@ LISTINGS = (
     Options(form="json", stats=True),
     Options(fields=("frame", "src", "bth.psn", "aeth.syndrome")),
 )
-"""What `rocelab decode` is asked for of each file."""
+"""What `rocelab decode` is asked for, of each file one of them."""
 
 
 def cases(seed: int, count: int) -> Iterator[bytes]:
@@ -161,8 +164,8 @@ def cases(seed: int, count: int) -> Iterator[bytes]:
         yield packed
 
 
-def check(path: Path) -> str:
-    """The file read in every way there is; what came of it."""
+def check(path: Path, number: int) -> str:
+    """The file read in every way there is, and listed in one; what came of it."""
     try:
         capture = captures.open(path)
         frames = list(capture.frames())
@@ -178,8 +181,7 @@ def check(path: Path) -> str:
             for read in (lambda: [capture.table()], lambda: list(capture.tables())):
                 same(frames, read())
                 assert (capture.damage, capture.interfaces) == (damage, interfaces)
-    for options in LISTINGS:
-        decode(captures.open(path), options, io.StringIO())
+    decode(captures.open(path), LISTINGS[number % len(LISTINGS)], io.StringIO())
     return "damaged" if damage else "sound"
 
 
@@ -193,38 +195,57 @@ def same(frames: Sequence[Frame], parts: Sequence[PacketTable]) -> None:
         assert part.frame_bytes(row) == frame.data
 
 
-def run(seed: int, count: int, seconds: float = 1e9) -> dict[str, float]:
-    """Check `count` files, or as many as there is time for; numbers of what was done."""
+def run(seed: int, count: int, job: int = 0, jobs: int = 1) -> dict[str, float]:
+    """Check those of `count` files that are job number `job`'s; numbers of what was done."""
     begun = time.perf_counter()
     outcomes: Counter[str] = Counter()
     slowest = 0.0
     done = 0
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "mangled"
-        for done, data in enumerate(cases(seed, count), 1):
+        for number, data in islice(enumerate(cases(seed, count)), job, None, jobs):
             path.write_bytes(data)
             faulthandler.dump_traceback_later(HANG_SECONDS, exit=True)
             started = time.perf_counter()
             try:
-                outcomes[check(path)] += 1
+                outcomes[check(path, number)] += 1
             except BaseException as error:
-                error.add_note(f"case {done} of seed {seed}: {data.hex()}")
+                error.add_note(f"case {number} of seed {seed}: {data.hex()}")
                 raise
             slowest = max(slowest, time.perf_counter() - started)
             faulthandler.cancel_dump_traceback_later()
-            if time.perf_counter() - begun > seconds:
-                break
+            done += 1
     took = time.perf_counter() - begun
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     said = {"seed": seed, "files": done, "seconds": round(took, 1)}
     return said | {"slowest_ms": round(1e3 * slowest, 1), "peak_mib": round(peak)} | outcomes
 
 
+def limited(seed: int, count: int, job: int, jobs: int) -> dict[str, float]:
+    """As `run`, in bounded memory: asking for more fails."""
+    resource.setrlimit(resource.RLIMIT_AS, (ROOM, ROOM))
+    return run(seed, count, job, jobs)
+
+
+def together(parts: Sequence[dict[str, float]]) -> dict[str, float]:
+    """Numbers of jobs as those of one run."""
+    greatest = ("seed", "seconds", "slowest_ms", "peak_mib")
+    names = dict.fromkeys(name for part in parts for name in part)
+    return {
+        name: (max if name in greatest else sum)(part.get(name, 0) for part in parts)
+        for name in names
+    }
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--seconds", type=float, default=1e9)
+    parser.add_argument("--jobs", type=int, default=1)
     given = parser.parse_args()
-    resource.setrlimit(resource.RLIMIT_AS, (ROOM, ROOM))
-    print(run(given.seed, given.count, given.seconds))  # noqa: T201 - this is its output
+    with ProcessPoolExecutor(given.jobs, multiprocessing.get_context("spawn")) as pool:
+        each = [
+            pool.submit(limited, given.seed, given.count, job, given.jobs)
+            for job in range(given.jobs)
+        ]
+        print(together([job.result() for job in each]))  # noqa: T201 - this is its output
