@@ -4,6 +4,7 @@ the engine when it does.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -31,13 +32,18 @@ from lab.fast.rings import RingCompletionQueue, RingReceiveQueue
 SLOTS = 4096
 """Queue pairs that compiled code may have at a time; more stay with the engine."""
 INBOX, SLOW, SINK = 1 << 17, 1 << 22, 1 << 23
+assert PORT.names is not None
+_FIELD = {name: place for place, name in enumerate(PORT.names)}
+_RECEIVED, _SLOW_USED = _FIELD["received_packets"], _FIELD["slow_used"]
 _COUNTERS = {
-    "sent_packets": "sent_pkts",
-    "received_packets": "rcvd_pkts",
-    "send_errors": "send_err",
-    "rdma_sends": "rdma_sends",
-    "rdma_recvs": "rdma_recvs",
+    _FIELD["sent_packets"]: "sent_pkts",
+    _RECEIVED: "rcvd_pkts",
+    _FIELD["send_errors"]: "send_err",
+    _FIELD["rdma_sends"]: "rdma_sends",
+    _FIELD["rdma_recvs"]: "rdma_recvs",
 }
+_PARCEL = struct.Struct("=7q")
+assert _PARCEL.size == PARCEL_BYTES
 _NAME, _CONTROL, _OUTER, _PEER = 32, CONTROL_BYTES, 48, 16
 _SCRATCH = _NAME + _CONTROL + 2 * _OUTER + _PEER
 
@@ -75,6 +81,7 @@ class FastDevice(Device):
     ) -> None:
         self._port = np.zeros(1, PORT)
         self.port_address = self._port.ctypes.data
+        self._port_words: Any = self._port.view(np.int64).data
         self._seen = dict.fromkeys(_COUNTERS, 0)
         super().__init__(source_port, log, burst, dcqcn=dcqcn, flow_control=flow_control)
         self._address = address
@@ -129,11 +136,12 @@ class FastDevice(Device):
     @property
     def counters(self) -> dict[str, int]:
         """The engine's and the compiled code's together."""
-        port = self._port[0]
-        for name, counter in _COUNTERS.items():
-            now = int(port[name])
-            self._counters[counter] += now - self._seen[name]
-            self._seen[name] = now
+        words, seen = self._port_words, self._seen
+        for place, counter in _COUNTERS.items():
+            now = words[place]
+            if now != seen[place]:
+                self._counters[counter] += now - seen[place]
+                seen[place] = now
         return self._counters
 
     @counters.setter
@@ -303,20 +311,18 @@ class FastDevice(Device):
                 ring.announce()
 
     def _receive_slow(self, now: int) -> None:
-        port = self._port[0]
-        used, place = int(port["slow_used"]), 0
+        words, slow = self._port_words, self._slow.data
+        used, place = words[_SLOW_USED], 0
         while place < used:
-            parcel = self._slow[place : place + PARCEL_BYTES].view(PARCEL)[0]
-            start, length = place + PARCEL_BYTES, int(parcel["length"])
-            source = self._slow[place + PARCEL_BYTES - 16 : start].tobytes()[: len(self._address)]
-            path = Path(source, self._address, int(parcel["traffic_class"]))
-            data = self._slow[start : start + length].data
-            number = int(parcel["segment"])
-            port["received_packets"] -= 1
-            burst = Burst(path, int(parcel["port"]), data, max(1, length), number)
-            super().receive(burst, now)
+            length, number, _, port, traffic_class, _, _ = _PARCEL.unpack_from(slow, place)
+            start = place + PARCEL_BYTES
+            source = bytes(slow[start - 16 : start - 16 + len(self._address)])
+            path = Path(source, self._address, traffic_class)
+            data = slow[start : start + length]
+            words[_RECEIVED] -= 1
+            super().receive(Burst(path, port, data, max(1, length), number), now)
             place = start + (length + 7 & ~7)
-        port["slow_used"] = 0
+        words[_SLOW_USED] = 0
 
     @property
     def has_ready(self) -> bool:

@@ -173,11 +173,13 @@ class FastQueuePair(QueuePair):
         self.device.wake(self)
 
     def receive(self, run: Run, now: int) -> None:
-        self.device.recall(self)
+        if self._admits(run):  # who is none of its peer's shall not slow it down
+            self.device.recall(self)
         super().receive(run, now)
 
     def receive_cnp(self, run: Run, now: int) -> None:
-        self.device.recall(self)
+        if self.limiter is not None and self._admits(run):
+            self.device.recall(self)
         super().receive_cnp(run, now)
 
     def handle_timer(self, now: int) -> None:

@@ -34,8 +34,10 @@ TICK_NS = 2_000_000
 """How often the thread looks at the time while somebody else receives."""
 _NAP_NS = 1_000_000
 """Waits shorter than poll's millisecond are slept in pieces."""
-_DRAIN = 64
-"""Looks at the socket, of some dozens of datagrams each, before a timeout is believed."""
+_DRAIN = 1024
+"""Looks at the socket, of 16 datagrams or more each, before a timeout is believed: all that its
+receive buffer holds, but not what comes in the meantime for ever.
+"""
 
 Stack = Callable[[Wire], Wire]
 

@@ -12,7 +12,7 @@ from dissectors import psn
 from lab.engine.events import Log
 from lab.engine.qp import QueuePair
 from lab.fast.device import FastDevice
-from lab.fast.drive import GOT, MORE, NEWS, NOBODY
+from lab.fast.drive import BURSTS, GOT, MORE, NEWS, NOBODY
 from lab.fast.qp import NEXT_PSN, UNACKED, FastQueuePair
 from lab.verbs.adapter import GRACE_NS, TICK_NS, Adapter
 from lab.wire.udp import UdpWire
@@ -130,12 +130,13 @@ class FastAdapter(Adapter):
         if now < self._next_tick:
             return
         self._next_tick = now + TICK_NS
-        # No timeout strikes while its answer waits in the socket.
-        while self._drive(None, 1) & MORE:
-            pass
-        self.device.handle_timer(now)
+        self._drive(None, 1)
+        self._pass_time()
         if self.device.has_ready:
             self.flush()
+
+    def _receive(self) -> int:
+        return self._drive(None, BURSTS) & MORE
 
     def _progress(self) -> bool:
         got = self._drive(self._held, self._tries) & GOT
