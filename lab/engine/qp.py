@@ -215,6 +215,10 @@ class QueuePair:
         if self.kind is QPType.UD and work.path is None:
             raise VerbError(errno.EINVAL, "a datagram needs an address handle")
 
+    def next_psns(self) -> tuple[int, int]:
+        """(the PSN of the next request to send, that of the next one expected)."""
+        return self.requester.next_psn, self.responder.expected
+
     def post_receive(self, work: ReceiveWork) -> None:
         """Queue `work`; VerbError where it cannot be."""
         if self.receives.shared:

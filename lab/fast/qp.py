@@ -109,6 +109,10 @@ class FastQueuePair(QueuePair):
         )
         self.device.ring_for(self)
 
+    def next_psns(self) -> tuple[int, int]:
+        self.device.recall(self)
+        return super().next_psns()
+
     def check_send(self, work: SendWork, ahead: int = 0) -> None:
         self.device.recall(self)
         super().check_send(work, ahead)

@@ -59,7 +59,13 @@ def mtu_of(packed: bytes) -> int:
     return int(struct.unpack_from("16si", answer)[1])
 
 
+def path_mtu_within(mtu: int) -> int:
+    """`enum ibv_mtu`: the largest path MTU whose packets pass an interface of `mtu` whole
+    (rxe_param.h).
+    """
+    return max(1, sum(mtu - HEADERS >= size for size in (256, 512, 1024, 2048, 4096)))
+
+
 def active_mtu(packed: bytes) -> int:
-    """`enum ibv_mtu`: the largest path MTU whose packets pass the interface whole (rxe_param.h)."""
-    room = mtu_of(packed) - HEADERS
-    return max(1, sum(room >= size for size in (256, 512, 1024, 2048, 4096)))
+    """`enum ibv_mtu` of the interface that has the address."""
+    return path_mtu_within(mtu_of(packed))

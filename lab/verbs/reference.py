@@ -62,18 +62,15 @@ def classes() -> Iterator[tuple[str, type]]:
                 yield module, kind
 
 
-HELPERS = {
-    "adapter",
-    "alias",
-    "device_attr",
-    "devices",
-    "fast",
-    "interface",
-    "qp_attr",
-    "reference",
+_HOMES = {
+    "device_attr": "device",
+    "qp_attr": "qp",
+    "qpex": "qp",
+    "queue_pair": "qp",
 }
+"""Modules whose classes pyverbs has in another."""
+HELPERS = {"adapter", "alias", "devices", "fast", "interface", "reference", *_HOMES}
 """Modules that pyverbs does not have."""
-_HOMES = {"device_attr": "device", "qp_attr": "qp"}
 
 
 def home(kind: type) -> str:
