@@ -14,6 +14,7 @@ import argparse
 import errno
 import importlib
 import json
+import os
 import random
 import sys
 import unittest
@@ -56,7 +57,7 @@ MODULES = (
 """All but those of one maker's devices (mlx5, efa, cuda)."""
 
 NEEDS_KERNEL = {"test_get_pkey_index": "reads /sys/class/infiniband, which a kernel's device has"}
-ADDRESS = "127.0.0.59"
+ADDRESS = f"127.{1 + os.getpid() % 250}.{os.getpid() // 250 % 250}.59"
 
 
 class AbsentClass(type):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -13,6 +14,14 @@ from lab import providers
 
 LENGTH = 1 << 20
 DEADLINE_S = 20.0
+
+
+def own_address(number: int) -> str:
+    """Of loopback's 2^24 addresses one that no other process tests with."""
+    return f"127.{1 + os.getpid() % 250}.{os.getpid() // 250 % 250}.{number}"
+
+
+HOSTS = own_address(11), own_address(12)
 
 
 @dataclass
@@ -77,7 +86,7 @@ def attributes(verbs: SimpleNamespace, own: End, peer: End, path_mtu: int, **opt
 
 @contextmanager
 def ends(
-    addresses: tuple[str, str] = ("127.0.0.11", "127.0.0.12"),
+    addresses: tuple[str, str] = HOSTS,
     *,
     path_mtu: int = 3,
     qp_type: int = 2,

@@ -16,7 +16,7 @@ from lab.verbs.interface import index_of, interface_of, path_mtu_within
 from lab.verbs.mr import MR
 from lab.verbs.pyverbs_error import PyverbsRDMAError
 from lab.verbs.wr import SendWR
-from tests.lab.verbs.ends import End, attributes, ends
+from tests.lab.verbs.ends import HOSTS, End, attributes, ends
 
 QKEY = 0x11111111
 
@@ -34,7 +34,7 @@ def say(end: End, ah: AH, qpn: int, text: bytes) -> None:
     assert end.wait()[0].status == e.IBV_WC_SUCCESS
 
 
-@pytest.mark.parametrize("addresses", [("127.0.0.11", "127.0.0.12"), ("::1", "::1")])
+@pytest.mark.parametrize("addresses", [HOSTS, ("::1", "::1")])
 def test_answering_a_datagram(addresses: tuple[str, str]) -> None:
     """`AH(pd, wc=, grh=, port_num=)`: the 40 bytes before the payload say who sent it."""
     with ends(addresses, qp_type=e.IBV_QPT_UD, connect=False) as (a, b):
@@ -94,7 +94,8 @@ def test_port() -> None:
 def test_gid_table() -> None:
     with ends(connect=False) as (a, _):
         (entry,) = a.ctx.query_gid_table(1)
-        assert entry.gid_str() == "0000:0000:0000:0000:0000:ffff:7f00:000b"
+        packed = socket.inet_aton(HOSTS[0])
+        assert entry.gid_str() == f"0000:0000:0000:0000:0000:ffff:{packed.hex(':', 2)}"
         assert str(a.ctx.query_gid(1, 0)) == entry.gid_str()
         assert (entry.gid_type, entry.port_num, entry.gid_index) == (e.IBV_GID_TYPE_ROCE_V2, 1, 0)
         assert entry.ndev_ifindex == socket.if_nametoindex("lo")

@@ -12,7 +12,7 @@ from lab.verbs.cq import CQ
 from lab.verbs.qp import QP, QPAttr, QPCap, QPInitAttr
 from lab.verbs.srq import SRQ, SrqAttr, SrqInitAttr
 from lab.verbs.wr import RecvWR
-from tests.lab.verbs.ends import DEADLINE_S, End, attributes, ends
+from tests.lab.verbs.ends import DEADLINE_S, HOSTS, End, attributes, ends
 
 
 def event(end: End) -> int:
@@ -127,7 +127,7 @@ def test_overrun_of_a_cq_is_told_once() -> None:
 
 def test_events_go_to_the_context_of_the_object() -> None:
     """Two Contexts of one device."""
-    with ends(("127.0.0.11", "127.0.0.11")) as (a, b):
+    with ends((HOSTS[0], HOSTS[0])) as (a, b):
         a.qp.modify(QPAttr(qp_state=e.IBV_QPS_SQD), e.IBV_QP_STATE)
         assert event(a) == e.IBV_EVENT_SQ_DRAINED
         assert none_waits(b)

@@ -19,7 +19,7 @@ from lab.verbs.pd import PD, ParentDomain, ParentDomainContext, ParentDomainInit
 from lab.verbs.pyverbs_error import PyverbsRDMAError
 from lab.verbs.qp import DataBuffer, QPAttr, QPCap, QPEx, QPInitAttrEx
 from lab.verbs.wr import SGE, RecvWR
-from tests.lab.verbs.ends import DEADLINE_S
+from tests.lab.verbs.ends import DEADLINE_S, HOSTS
 
 ALL = 0xF
 OPERATIONS = int(
@@ -91,7 +91,7 @@ class End:
 
 @contextmanager
 def pair(fast: bool = False) -> Iterator[tuple[End, End]]:
-    addresses = ["127.0.0.13", "127.0.0.14"]
+    addresses = list(HOSTS)
     verbs = providers.load("userspace", addresses=addresses, fast=fast)
     a, b = (End(verbs, f"roce_{index}", fast) for index in range(2))
     try:

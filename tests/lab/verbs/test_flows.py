@@ -12,7 +12,7 @@ import pytest
 
 from lab import providers
 from lab.verbs import libibverbs_enums as e
-from tests.lab.verbs.ends import End, attributes, ends
+from tests.lab.verbs.ends import HOSTS, End, attributes, ends
 
 
 @pytest.fixture(params=[1, 3, 5], ids=["mtu256", "mtu1024", "mtu4096"])
@@ -145,7 +145,7 @@ def test_nothing_left_behind(fast: bool) -> None:
 
 def test_objects_that_are_just_dropped_close_themselves() -> None:
     """As pyverbs objects do: no error on the way (warnings are errors here), nothing left."""
-    verbs = providers.load("userspace", addresses=["127.0.0.11"])
+    verbs = providers.load("userspace", addresses=[HOSTS[0]])
     threads = threading.active_count()
     for _ in range(3):
         ctx = verbs.Context(name="roce_0")

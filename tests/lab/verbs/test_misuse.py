@@ -11,7 +11,7 @@ import pytest
 from lab import providers
 from lab.verbs import libibverbs_enums as e
 from lab.verbs.pyverbs_error import PyverbsRDMAError, PyverbsUserError
-from tests.lab.verbs.ends import attributes, ends
+from tests.lab.verbs.ends import HOSTS, attributes, ends
 
 
 def code(action: Any, *arguments: Any) -> tuple[int, str]:
@@ -72,7 +72,7 @@ def test_address_without_a_route() -> None:
 
 
 def test_devices() -> None:
-    verbs = providers.load("userspace", addresses=["127.0.0.11"], names=["lab0"])
+    verbs = providers.load("userspace", addresses=[HOSTS[0]], names=["lab0"])
     assert [device.name for device in verbs.get_device_list()] == [b"lab0"]
     assert (
         "Failed to find device mlx5_0 (devices: lab0)"
@@ -81,7 +81,7 @@ def test_devices() -> None:
     with pytest.raises(PyverbsUserError, match="name must be provided"):
         verbs.Context()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
-        taken.bind(("127.0.0.11", 4791))
+        taken.bind((HOSTS[0], 4791))
         assert code(lambda: verbs.Context(name="lab0"))[0] == errno.EADDRINUSE
     elsewhere = providers.load("userspace", addresses=["192.0.2.1"])
     assert code(lambda: elsewhere.Context(name="roce_0"))[0] == errno.EADDRNOTAVAIL

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.lab.verbs.ends import HOSTS
+
 EXAMPLE = Path(__file__).resolve().parents[3] / "docs" / "examples" / "pyverbs_write.py"
 
 
@@ -22,7 +24,7 @@ def run(*words: object, devices: str = "") -> subprocess.CompletedProcess[str]:
 
 
 def test_the_example() -> None:
-    done = run(EXAMPLE, "roce_0", devices="roce_0=127.0.0.15")
+    done = run(EXAMPLE, "roce_0", devices=f"roce_0={HOSTS[0]}")
     assert done.stderr == ""
     assert done.stdout == "written without the other side's help\n"
 

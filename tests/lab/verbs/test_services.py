@@ -8,7 +8,7 @@ import pytest
 
 from lab.verbs import libibverbs_enums as e
 from lab.verbs.pyverbs_error import PyverbsRDMAError
-from tests.lab.verbs.ends import End, attributes, ends
+from tests.lab.verbs.ends import HOSTS, End, attributes, ends
 
 QKEY = 0x11111111
 
@@ -44,7 +44,7 @@ def datagram(a: End, b: End, length: int, qkey: int = QKEY) -> None:
     a.qp.post_send(wr)
 
 
-@pytest.mark.parametrize("addresses", [("127.0.0.11", "127.0.0.12"), ("::1", "::1")])
+@pytest.mark.parametrize("addresses", [HOSTS, ("::1", "::1")])
 def test_datagrams(addresses: tuple[str, str]) -> None:
     with ends(addresses, qp_type=e.IBV_QPT_UD, connect=False) as (a, b):
         for end in (a, b):
