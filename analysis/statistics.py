@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 from scipy import stats
-from scipy.special import pdtrc
+from scipy.special import bdtr, pdtrc
 
 from analysis.draws import Draw, psns
 from analysis.pairing import Ints
@@ -60,7 +60,7 @@ def bit_bias(draws: Sequence[Draw], alpha: float) -> Tested:
     if n < needs:
         return _too_few(name, n, needs)
     ones = bits_of(values).sum(axis=0)
-    p_each = np.array([stats.binomtest(int(k), n).pvalue for k in ones])
+    p_each = fair_coin(ones, n)
     worst = int(p_each.argmin())
     p = min(1.0, float(p_each[worst]) * BITS)
     share = ones[worst] / n
@@ -75,6 +75,12 @@ def bit_bias(draws: Sequence[Draw], alpha: float) -> Tested:
         f"a bit set less than {max(0.0, 0.5 - z / 2 / math.sqrt(n)):.0%} of the time, or more than "
         f"{min(1.0, 0.5 + z / 2 / math.sqrt(n)):.0%}",
     )
+
+
+def fair_coin(heads: Array | int, n: int) -> Array:
+    """Chance of `heads` of n tosses or what is at least as far from half: exact, two-sided."""
+    found: Array = np.minimum(1.0, 2 * bdtr(np.minimum(heads, n - heads), n, 0.5))
+    return found
 
 
 def least_for_stuck_bit(alpha: float) -> int:
@@ -107,7 +113,7 @@ def runs(draws: Sequence[Draw], alpha: float) -> Tested:
         return _too_few(name, n, needs)
     count = 1 + int((above[1:] != above[:-1]).sum())
     # Under the null each draw is independently high or low, so the changes are binomial.
-    p = float(stats.binomtest(count - 1, n - 1).pvalue)
+    p = float(fair_coin(count - 1, n - 1))
     return Tested(
         name, n, needs, p, count, f"{count} runs, {(n + 1) / 2:.0f} expected, {high} high"
     )

@@ -42,7 +42,7 @@ def find(draws: Sequence[Draw], alpha: float = ALPHA) -> list[Match]:
     What explains all draws alone leaves nothing to say for weaker marks: a counter's high bits do
     not change, and a clock runs beside it.
     """
-    found = [match for name in FINGERPRINTS for match in _module(name).find(draws)]
+    found = [match for name in FINGERPRINTS for match in module(name).find(draws)]
     ranked = sorted(
         (match for match in found if match.false_positive * len(FINGERPRINTS) < alpha),
         key=lambda match: (match.entropy, match.false_positive),
@@ -58,8 +58,9 @@ def find(draws: Sequence[Draw], alpha: float = ALPHA) -> list[Match]:
 
 def manual(name: str) -> str:
     """The page of the fingerprint called `name`."""
-    return (_module(name).__doc__ or "").strip()
+    return (module(name).__doc__ or "").strip()
 
 
-def _module(name: str) -> Any:
+def module(name: str) -> Any:
+    """The module of the fingerprint called `name`."""
     return import_module(f"{__name__}.{name.replace('-', '_')}")

@@ -5,7 +5,7 @@ first two give the step, every further draw fits with 2^-24, and a share of draw
 by the binomial distribution (something else may have drawn in between). *Out of order* (connections
 made at the same time overtake one another): the PSNs lie side by side in a small part of the range,
 most of them one step from their neighbour; chance: n arcs of that size, each holding the other n -
-1 draws.
+1 draws. Both times twice the hosts there are.
 """
 
 from __future__ import annotations
@@ -21,21 +21,26 @@ from analysis.draws import Draw, psns
 from analysis.fingerprints.match import SIZE, Match, Prediction, arc, by_drawer
 
 IMPROBABLE = 1e-4
+WAYS = 2
 LEAST = 4
 """Draws that say something out of order."""
 
 
 def find(draws: Sequence[Draw]) -> Iterator[Match]:
     """One match for each host whose draws count."""
-    for drawer, mine in by_drawer(draws).items():
+    hosts = by_drawer(draws)
+    for drawer, mine in hosts.items():
         who = drawer or "one host"
-        ways = (_in_order(who, mine), _side_by_side(who, mine))
+        ways = (
+            _in_order(who, mine, WAYS * len(hosts)),
+            _side_by_side(who, mine, WAYS * len(hosts)),
+        )
         found = [match for match in ways if match and match.false_positive < IMPROBABLE]
         if found:
             yield max(found, key=lambda match: match.explained)
 
 
-def _in_order(who: str, draws: Sequence[Draw]) -> Match | None:
+def _in_order(who: str, draws: Sequence[Draw], tried: int) -> Match | None:
     steps = [(b.psn - a.psn) % SIZE for a, b in pairwise(draws)]
     if len(steps) < 2:
         return None
@@ -43,7 +48,7 @@ def _in_order(who: str, draws: Sequence[Draw]) -> Match | None:
     if step == 0 or times < 2 or 2 * times < len(steps):
         return None
     # Any step may be the common one: the first with it is given away.
-    p = min(1.0, len(steps) * float(bdtrc(times - 2, len(steps) - 1, 1 / SIZE)))
+    p = min(1.0, tried * len(steps) * float(bdtrc(times - 2, len(steps) - 1, 1 / SIZE)))
     return Match(
         "counter",
         f"{times} of {len(steps)} starting PSNs of {who} are the one before {_signed(step):+d}",
@@ -61,7 +66,7 @@ def _in_order(who: str, draws: Sequence[Draw]) -> Match | None:
     )
 
 
-def _side_by_side(who: str, draws: Sequence[Draw]) -> Match | None:
+def _side_by_side(who: str, draws: Sequence[Draw], tried: int) -> Match | None:
     values = np.unique(psns(draws))
     n = len(values)
     if n < LEAST:
@@ -77,7 +82,7 @@ def _side_by_side(who: str, draws: Sequence[Draw]) -> Match | None:
         f"on, {step} apart; their order is mixed up",
         times + 1,
         len(draws),
-        min(1.0, n * (length / SIZE) ** (n - 1)),
+        min(1.0, tried * n * (length / SIZE) ** (n - 1)),
         0.0,
         (Prediction((start + length + step) % SIZE, None),),
     )

@@ -1,9 +1,11 @@
 """Starting PSNs come from glibc's rand() or random().
 
 Its outputs add up: each is the sum of the third and the thirty-first before it, or one more. With
-more than 31 draws in a row that is checked directly (chance: 2^-23 for each) and the next one is
-known but for that one. With fewer, the likely seeds are tried: 0 to 65535, and every second of the
-two days before the draw (srand(time(NULL))); chance: seeds tried times 2^-24 for each draw.
+more than 34 draws of a host, in order and with none missing, that is checked directly (chance:
+2^-23 for each) and the next one is known but for that one. With fewer, the likely seeds are tried
+on the draws of one process: 0 to 65535, and every second of the two days before the draw
+(srand(time(NULL))); chance: seeds tried times 2^-24 for each draw. Both times the hosts or
+processes there are.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import numpy as np
 from scipy.special import bdtrc
 
 from analysis.draws import Draw, psns
-from analysis.fingerprints.match import BITS, Match, Prediction, by_drawer, by_process, chance
+from analysis.fingerprints.match import BITS, Match, Prediction, by_drawer, by_process, chance, of
 from analysis.fingerprints.streams import DEGREE, SEPARATION, random_seeds
 
 SIZE = 1 << BITS
@@ -27,15 +29,16 @@ PROCESSES = 50
 
 def find(draws: Sequence[Draw]) -> Iterator[Match]:
     """Matches of both kinds."""
-    for drawer, mine in by_drawer(draws).items():
+    hosts = by_drawer(draws)
+    for drawer, mine in hosts.items():
         if len(mine) > DEGREE + LEAST:
-            yield from _sums(drawer, mine, len(draws))
-    for process in by_process(draws)[:PROCESSES]:
-        if 1 < len(process) <= DEGREE + LEAST:
-            yield from _seeds(process, len(draws))
+            yield from _sums(drawer, mine, len(hosts))
+    processes = [each for each in by_process(draws) if 1 < len(each) <= DEGREE + LEAST]
+    for process in processes[:PROCESSES]:
+        yield from _seeds(process, min(PROCESSES, len(processes)))
 
 
-def _sums(drawer: str | None, draws: Sequence[Draw], of: int) -> Iterator[Match]:
+def _sums(drawer: str | None, draws: Sequence[Draw], tried: int) -> Iterator[Match]:
     values = psns(draws)
     sums = (values[DEGREE - SEPARATION : -SEPARATION] + values[:-DEGREE]) % SIZE
     off = (values[DEGREE:] - sums) % SIZE
@@ -48,15 +51,15 @@ def _sums(drawer: str | None, draws: Sequence[Draw], of: int) -> Iterator[Match]
         "glibc-random",
         f"{fits} of {len(off)} starting PSNs of {drawer or 'one host'} are the sum of the third "
         "and the 31st before, or one more: rand() or random() & 0xffffff",
-        fits,
-        of,
-        p,
+        DEGREE + fits,
+        len(draws),
+        min(1.0, tried * p),
         1.0,
         (Prediction(following, None),),
     )
 
 
-def _seeds(process: Sequence[Draw], of: int) -> Iterator[Match]:
+def _seeds(process: Sequence[Draw], tried: int) -> Iterator[Match]:
     seeds = np.arange(SMALL)
     time_ns = process[0].time_ns
     if time_ns is not None:
@@ -66,11 +69,11 @@ def _seeds(process: Sequence[Draw], of: int) -> Iterator[Match]:
     if found:
         yield Match(
             "glibc-random",
-            f"all {len(process)} starting PSNs of one process ({process[0].drawer}) are rand() & "
+            f"all {len(process)} starting PSNs of one process{of(process[0])} are rand() & "
             f"0xffffff after srand({found[0]})",
             len(process),
-            of,
-            chance(BITS * len(process) - math.log2(len(seeds))),
+            len(process),
+            min(1.0, tried * chance(BITS * len(process) - math.log2(len(seeds)))),
             0.0,
             tuple(Prediction(draw.psn, draw.psn, draw.frame) for draw in process[1:4]),
         )

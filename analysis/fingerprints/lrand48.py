@@ -31,7 +31,7 @@ import numpy as np
 from scipy.stats import chi2
 
 from analysis.draws import Draw, psns
-from analysis.fingerprints.match import BITS, Match, Prediction, by_drawer, by_process, chance
+from analysis.fingerprints.match import BITS, Match, Prediction, by_drawer, by_process, chance, of
 from analysis.fingerprints.streams import (
     HIDDEN_BITS,
     SEED_BITS,
@@ -68,9 +68,9 @@ def find(draws: Sequence[Draw]) -> Iterator[Match]:
     """Matches of all three kinds."""
     processes = by_process(draws)
     several = [process for process in processes if len(process) > 1]
-    known = list(_seeds(several, len(draws)))
+    known = list(_seeds(several))
     yield from known
-    yield from _pids([process for process in processes if len(process) == 1], len(draws))
+    yield from _pids([process for process in processes if len(process) == 1])
     if not known:
         yield from _streams(draws)
 
@@ -84,7 +84,7 @@ def stream(state: int, count: int) -> list[int]:
     return found
 
 
-def _seeds(processes: Sequence[Sequence[Draw]], of: int) -> Iterator[Match]:
+def _seeds(processes: Sequence[Sequence[Draw]]) -> Iterator[Match]:
     for process in processes[:PROCESSES]:
         for seed, before in lrand48_seeds(psns(process[:2]), SKIPPED):
             foretold = stream(seeded(seed), before + len(process) + 1)[before:]
@@ -92,31 +92,27 @@ def _seeds(processes: Sequence[Sequence[Draw]], of: int) -> Iterator[Match]:
             if fits == len(process) or fits > 2:
                 skipped = f", {before} drawn before" if before else ""
                 how = f"srand48 of {seed:#x} (modulo 2^25){skipped}{_born(seed, process[0])}"
-                yield _seeded(process, foretold, fits, how, of)
+                yield _seeded(process, foretold, fits, how, min(PROCESSES, len(processes)))
                 break
 
 
 def _seeded(
-    process: Sequence[Draw], foretold: Sequence[int], fits: int, how: str, of: int
+    process: Sequence[Draw], foretold: Sequence[int], fits: int, how: str, tried: int
 ) -> Match:
     later = zip(foretold[2:], process[2:], strict=False)
     return Match(
         "lrand48",
-        f"{fits} of {len(process)} starting PSNs of one process{_of(process[0])} are "
+        f"{fits} of {len(process)} starting PSNs of one process{of(process[0])} are "
         f"lrand48() & 0xffffff after {how}; the first two give the seed, the others follow",
         fits,
-        of,
-        min(1.0, (SKIPPED + 1) * chance(BITS * fits - SEED_BITS)),
+        len(process),
+        min(1.0, tried * (SKIPPED + 1) * chance(BITS * fits - SEED_BITS)),
         1.0,
         (
             *(Prediction(psn, draw.psn, draw.frame) for psn, draw in later),
             Prediction(foretold[-1], None),
         ),
     )
-
-
-def _of(draw: Draw) -> str:
-    return f" ({draw.drawer})" if draw.drawer else ""
 
 
 def _born(seed: int, draw: Draw) -> str:
@@ -158,7 +154,7 @@ def _pids_of(seed: int, seconds: Ints) -> Ints:
     return found
 
 
-def _pids(processes: Sequence[Sequence[Draw]], of: int) -> Iterator[Match]:
+def _pids(processes: Sequence[Sequence[Draw]]) -> Iterator[Match]:
     """Processes known by one PSN each: none convinces alone, all of them together may (Fisher)."""
     found = []
     for (draw,) in processes[:PROCESSES]:
@@ -178,7 +174,7 @@ def _pids(processes: Sequence[Sequence[Draw]], of: int) -> Iterator[Match]:
         f"{len(convinced)} of {len(found)} processes started with lrand48() & 0xffffff after "
         f"srand48(pid * second): {draw.drawer} with pid {pid} at {when:%Y-%m-%d %H:%M:%S} UTC",
         len(convinced),
-        of,
+        len(found),
         p,
         math.log2(max(2, pid)),
         tuple(
@@ -193,7 +189,7 @@ def _streams(draws: Sequence[Draw]) -> Iterator[Match]:
     for drawer, mine in hosts[:HOSTS]:
         left: Sequence[Draw] = mine
         for _ in range(STREAMS):
-            found = _followed(drawer, left, len(mine))
+            found = _followed(drawer, left, min(HOSTS, len(hosts)))
             if found is None:
                 break
             match, values = found
@@ -201,7 +197,9 @@ def _streams(draws: Sequence[Draw]) -> Iterator[Match]:
             left = [draw for draw in left if draw.psn not in values]
 
 
-def _followed(drawer: str | None, draws: Sequence[Draw], of: int) -> tuple[Match, set[int]] | None:
+def _followed(
+    drawer: str | None, draws: Sequence[Draw], tried: int
+) -> tuple[Match, set[int]] | None:
     """The best stream under the first draws, and the PSNs in it."""
     values = np.unique(psns(draws))
     pairs = [
@@ -233,8 +231,8 @@ def _followed(drawer: str | None, draws: Sequence[Draw], of: int) -> tuple[Match
         f"{explained} starting PSNs of {drawer or 'one host'} are from one stream of lrand48() & "
         f"0xffffff, {_gaps(hits)}{_beginning(_walked(state, hits[0][0]), draws[0])}",
         explained,
-        of,
-        min(1.0, chance(-log_p)),
+        len(draws),
+        min(1.0, tried * chance(-log_p)),
         math.log2(max(1.0, (hits[-1][0] - hits[0][0]) / (len(hits) - 1))),
         (*shown, following),
     )

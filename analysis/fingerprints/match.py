@@ -51,6 +51,11 @@ def chance(exponent: float) -> float:
     return float(min(1.0, 2.0**-exponent))
 
 
+def of(draw: Draw) -> str:
+    """Whose draw it is, to put behind `one process`."""
+    return f" ({draw.drawer})" if draw.drawer else ""
+
+
 def by_drawer(draws: Sequence[Draw]) -> dict[str | None, list[Draw]]:
     """The draws of each host, in their order."""
     groups: defaultdict[str | None, list[Draw]] = defaultdict(list)

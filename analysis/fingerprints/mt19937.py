@@ -41,7 +41,8 @@ Relation = tuple[int, int, int, int]
 
 def find(draws: Sequence[Draw]) -> Iterator[Match]:
     """One match for each host whose draws obey the twister's parities."""
-    for drawer, mine in by_drawer(draws).items():
+    hosts = by_drawer(draws)
+    for drawer, mine in hosts.items():
         if len(mine) < WORDS + LEAST:
             continue
         values = psns(mine)
@@ -53,7 +54,7 @@ def find(draws: Sequence[Draw]) -> Iterator[Match]:
             fits, count = int(holds.sum()), len(relations)
             p = float(bdtrc(fits - 1, len(holds), 2.0**-count)) if fits else 1.0
             if fits > len(holds) // 2:
-                p = min(1.0, len(SHIFTS) * p)
+                p = min(1.0, len(hosts) * len(SHIFTS) * p)
                 yield _foretold(mine, holds, name, p) or Match(
                     "mt19937",
                     f"{fits} of {len(holds)} starting PSNs of {drawer or 'one host'} obey all "

@@ -10,7 +10,6 @@ come of the seed, the first 310 of those after 34 are thrown away.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -77,7 +76,7 @@ def lrand48_stream(
     gives both; where several do, it is the one that hits most.
     """
     found = [
-        (state, sorted(_lrand48_hits(state, np.asarray(values, np.int64), reach)))
+        (int(state), sorted(_lrand48_hits(state, np.asarray(values, np.int64), reach)))
         for state in _lrand48_states(first, second, reach)
     ]
     return max(found, key=lambda one: len(one[1]), default=None)
@@ -97,51 +96,59 @@ def random_seeds(psns: Array, seeds: Array) -> list[int]:
     return [int(seed) for seed in _random_seeds(np.asarray(psns, np.int64), np.asarray(seeds))]
 
 
-def _lrand48_states(first: int, second: int, reach: int) -> Iterator[int]:
+@compiled
+def _first(factor: int, modulus: int, low: int, high: int, limit: int) -> int:
+    """The smallest x <= limit with low <= factor x mod modulus <= high, or -1.
+
+    Euclid's algorithm; the limit shrinks as the numbers do, and keeps their products in 64 bits.
+    """
+    if low == 0:
+        return 0
+    if factor == 0 or limit == 0:
+        return -1
+    x = -(-low // factor)
+    if factor * x <= high:
+        return x if x <= limit else -1
+    y = _first(
+        modulus % factor, factor, -high % factor, -low % factor, limit * factor // modulus + 1
+    )
+    if y < 0:
+        return -1
+    x = -(-(low + modulus * y) // factor)
+    return x if x <= limit else -1
+
+
+@compiled
+def _lrand48_states(first: int, second: int, reach: int) -> list[int]:
     """The states that show `first` and give `second` within `reach` steps, forward or backward.
 
-    `lag` steps multiply the state by `factor` and add `term`; which of the 2^17 states then fall
-    among those that show `second` is a question of two lines, not of trying.
+    A number of steps multiplies the state by `factor` and adds `term`; which of the 2^17 states
+    then fall among those that show `second` is a question of two lines, not of trying.
     """
-    for multiplier, increment in ((MULTIPLIER, INCREMENT), (INVERSE, -INCREMENT * INVERSE)):
+    found = []
+    start = first << HIDDEN_BITS
+    width = 1 << HIDDEN_BITS
+    for way in range(2):
+        multiplier = INVERSE if way else MULTIPLIER
+        increment = (-INCREMENT * INVERSE if way else INCREMENT) & STATE_MASK
         factor, term = 1, 0
         for _ in range(reach):
             factor = factor * multiplier & STATE_MASK
             term = (term * multiplier + increment) & STATE_MASK
-            start = first << HIDDEN_BITS
-            low = ((second << HIDDEN_BITS) - factor * start - term) & STATE_MASK
-            for hidden in _in_range(factor, low, 1 << HIDDEN_BITS):
-                yield start | hidden
-
-
-def _in_range(factor: int, low: int, width: int) -> Iterator[int]:
-    """All x below `width` with factor x - low, modulo 2^41, below `width`."""
-    modulus, x = 1 << STATE_BITS, 0
-    while True:
-        left = (low - factor * x) & STATE_MASK
-        # A range that goes over the modulus begins with 0.
-        step = 0 if left + width > modulus else _first(factor, modulus, left, left + width - 1)
-        if step is None or x + step >= width:
-            return
-        x += step
-        yield x
-        x += 1
-
-
-def _first(factor: int, modulus: int, low: int, high: int) -> int | None:
-    """The smallest x >= 0 with low <= factor x mod modulus <= high, as Euclid's algorithm goes."""
-    if low == 0:
-        return 0
-    if factor == 0:
-        return None
-    x = -(-low // factor)
-    if factor * x <= high:
-        return x
-    y = _first(modulus % factor, factor, -high % factor, -low % factor)
-    return None if y is None else -(-(low + modulus * y) // factor)
-
-
-# The two steps are written out below: kernels see no Python functions.
+            hidden = 0
+            while hidden < width:
+                left = ((second << HIDDEN_BITS) - factor * (start + hidden) - term) & STATE_MASK
+                # A range that goes over the modulus begins with 0.
+                step = 0
+                if left + width <= STATE_MASK + 1:
+                    step = _first(factor, STATE_MASK + 1, left, left + width - 1, width)
+                if step < 0:
+                    break
+                hidden += step
+                if hidden < width:
+                    found.append(start + hidden)
+                hidden += 1
+    return found
 
 
 @compiled
