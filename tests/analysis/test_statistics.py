@@ -16,11 +16,9 @@ from analysis.statistics import (
     bit_bias,
     bytes_uniform,
     duplicates,
-    examine,
     least_for_stuck_bit,
     runs,
     serial_correlation,
-    significant,
     spread,
 )
 from analysis.survey import survey
@@ -74,29 +72,6 @@ def test_duplicates_against_the_birthday_bound():
     found = duplicates(draws(values), ALPHA)
     assert found.statistic == 10
     assert found.p == pytest.approx(stats.poisson.sf(9, 5793 * 5792 / 2 / SIZE))
-
-
-@pytest.mark.parametrize(
-    ("n", "surveys"),
-    [
-        (20, 50),
-        *(pytest.param(n, 1000, marks=pytest.mark.slow) for n in (2, 10, 20, 64, 200)),
-    ],
-)
-def test_false_alarms(n, surveys):
-    """Surveys of uniform draws: each test at its own level, and all together at 1 %."""
-    rng = np.random.default_rng(n)
-    alarms = dict.fromkeys((test.__name__ for test in TESTS), 0)
-    together = 0
-    for _ in range(surveys):
-        tested = examine(uniform(rng, n), ALPHA)
-        for test, result in zip(TESTS, tested, strict=True):
-            alarms[test.__name__] += result.p is not None and result.p < 0.05
-        together += bool(significant(tested, ALPHA))
-    # At most what chance gives in 99.9 % of all cases.
-    bound = stats.binom.isf(0.001 / len(TESTS), surveys, 0.05)
-    assert all(count <= bound for count in alarms.values()), alarms
-    assert together <= stats.binom.isf(0.001, surveys, ALPHA)
 
 
 WEAK = {
