@@ -19,6 +19,7 @@ from dissectors.text import printable
 
 if TYPE_CHECKING:
     from analysis.document import Results
+    from analysis.survey import Survey
 
 STATUS = {"pass": 0, "fail": 1, "inconclusive": 3, "not-applicable": 3}
 FAIL, USAGE, INCONCLUSIVE = 1, 2, 3
@@ -227,8 +228,17 @@ def psn(
     ] = None,
     keylog: KeyLogFile = None,
     json: Json = False,
+    report: Annotated[Path | None, Parameter(help="Write an HTML page there too.")] = None,
+    figures: Annotated[
+        Path | None, Parameter(help="Draw them into this folder too: SVG, PNG and PDF.")
+    ] = None,
 ) -> NoReturn:
-    """How random are the starting PSNs, and what chose them?"""
+    """How random are the starting PSNs, and what chose them?
+
+    rocelab psn monday.pcap tuesday.pcap --report psn.html
+
+    rocelab psn --values psns.txt
+    """
     if not paths and values is None:
         _refuse("psn: expected captures, or --values FILE")
     from analysis import survey  # noqa: PLC0415 - loads scipy and numba
@@ -243,7 +253,27 @@ def psn(
         from analysis.terminal import show_survey  # noqa: PLC0415 - loads rich
 
         show_survey(found)
+        sys.stdout.flush()
+    try:
+        _draw_survey(found, [*paths, *([values] if values else [])], report, figures)
+    except OSError as error:
+        _refuse(f"{error.filename or report or figures}: {error.strerror or error}")
     sys.exit(STATUS[found.verdict])
+
+
+def _draw_survey(
+    found: Survey, paths: Sequence[Path], report: Path | None, figures: Path | None
+) -> None:
+    """The page and the drawings that were asked for; raises OSError."""
+    if report is not None:
+        from analysis.report.survey import write  # noqa: PLC0415 - loads altair
+
+        write(found, paths, report)
+    if figures is not None:
+        from analysis.figures.export import export  # noqa: PLC0415 - loads vl-convert
+        from analysis.report.starting import drawings  # noqa: PLC0415
+
+        export(drawings(found), figures)
 
 
 @app.command

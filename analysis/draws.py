@@ -13,8 +13,11 @@ from analysis.context import Context
 from analysis.conversations import SIDES, Connection
 from analysis.negotiated import Announced, Convention, Negotiated
 from analysis.pairing import Ints
+from captures.files import read_whole
 
 LIMIT = 1 << 24
+MAX_TEXT = 1 << 28
+"""Longest list believed, bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,24 +108,32 @@ def _announced(
 
 
 def of_values(path: Path) -> list[Draw]:
-    """PSNs from a text file: one a line, in the order drawn, decimal or 0x; QPN and time may
-    follow.
+    """PSNs from a text file: one a line, in the order drawn, decimal or 0x; QPN and time (ns since
+    1970) may follow.
 
     `#` begins a comment. Raises ValueError naming the line.
     """
-    draws = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    text = read_whole(path, MAX_TEXT).decode("ascii", "replace")
+    found = []
+    for number, line in enumerate(text.splitlines(), 1):
         words = line.partition("#")[0].replace(",", " ").split()
         if not words:
             continue
-        try:
-            psn, qpn, time_ns = ([int(word, 0) for word in words] + [None] * 3)[:3]
-        except ValueError:
-            psn = qpn = time_ns = None
-        if psn is None or not 0 <= psn < LIMIT or len(words) > 3:
+        values = [_number(word) for word in words]
+        limits = zip(values, (LIMIT, LIMIT, 1 << 63), strict=False)
+        if len(words) > 3 or any(value is None or value >= limit for value, limit in limits):
             raise ValueError(
-                f"{path}: line {number}: expected PSN [QPN [time in ns]] with a PSN of 24 bits, "
-                f"found {line.strip()[:60]!r}"
+                f"{path}: line {number}: expected PSN [QPN [nanoseconds since 1970]], PSN and QPN "
+                f"of 24 bits (0 to 16777215, or 0x0 to 0xffffff), found {line.strip()[:60]!r}"
             )
-        draws.append(Draw(psn, qpn=qpn, time_ns=time_ns, process=path.name, file=str(path)))
-    return draws
+        psn, qpn, time_ns = (*values, None, None)[:3]
+        found.append(Draw(psn or 0, qpn=qpn, time_ns=time_ns, process=path.name, file=str(path)))
+    return found
+
+
+def _number(word: str) -> int | None:
+    """A number as `0x` or decimal, None if it is neither."""
+    try:
+        return int(word, 16 if word[:2].lower() == "0x" else 10) if word[0] not in "+-" else None
+    except ValueError:
+        return None

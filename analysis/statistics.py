@@ -88,6 +88,23 @@ def least_for_stuck_bit(alpha: float) -> int:
     return math.ceil(1 - math.log2(alpha))
 
 
+def needed(n: int, alpha: float = 0.01) -> list[tuple[str, int]]:
+    """What `n` draws cannot show (at `alpha`, 80 % of the time), and how many could."""
+    each = alpha / len(TESTS)
+    z = float(stats.norm.isf(each / BITS / 2) + stats.norm.isf(1 - POWER))
+    wanted = [("a bit that never changes", least_for_stuck_bit(each / BITS))]
+    wanted += [
+        (f"a bit set {share:.0%} of the time", math.ceil((z / 2 / (share - 0.5)) ** 2))
+        for share in (0.75, 0.6, 0.51)
+    ]
+    wanted += [
+        # A Poisson of 1.6 is not 0 in 80 % of all cases.
+        (f"that there are only 2^{bits} different ones", math.ceil(math.sqrt(2 * 1.6 * 2**bits)))
+        for bits in (16, 20)
+    ]
+    return sorted((one for one in wanted if one[1] > n), key=lambda one: one[1])
+
+
 def bytes_uniform(draws: Sequence[Draw], alpha: float) -> Tested:
     """Are the values of each byte equally frequent? Chi-square, where five are expected of each."""
     name, needs = "byte chi-square", 5 * 256

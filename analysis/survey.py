@@ -6,14 +6,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from analysis.draws import Draw
+import numpy as np
+
+from analysis.draws import Draw, psns
 from analysis.entropy import Estimate, estimates, guessing
 from analysis.finding import Verdict
 from analysis.fingerprints import find as find_fingerprints
 from analysis.fingerprints.match import BITS, Match
-from analysis.statistics import TESTS, Tested, examine, least_for_stuck_bit, significant
+from analysis.statistics import (
+    TESTS,
+    Tested,
+    bits_of,
+    examine,
+    least_for_stuck_bit,
+    needed,
+    significant,
+)
 
 SCHEMA = 1
+PARTS = 64
+GAPS = 10_000
+"""Gaps between neighbours that the document holds at most."""
 ALPHA = 0.01
 LESSON = (
     "A random starting PSN is a speed bump, not authentication: it stops a blind sender for "
@@ -25,7 +38,8 @@ LESSON = (
 class Survey:
     """Draws judged: every test, the tests that reject, sources that explain the draws.
 
-    With fewer draws than `enough` not even a stuck bit can be told from chance.
+    With fewer draws than `enough` not even a stuck bit can be told from chance. `alpha` is the
+    level that all tests together keep.
     """
 
     draws: Sequence[Draw]
@@ -34,6 +48,7 @@ class Survey:
     entropy: Sequence[Estimate]
     matches: Sequence[Match]
     enough: int
+    alpha: float
 
     @property
     def verdict(self) -> Verdict:
@@ -59,19 +74,36 @@ class Survey:
         return min(known, default=None)
 
     @property
-    def headline(self) -> str:
-        """The result in a sentence."""
+    def judgement(self) -> str:
+        """The result in a few words."""
         n = len(self.draws)
+        if self.matches and (left := self.matches[0].entropy) >= 1:
+            return f"these starting PSNs leave {left:.0f} of {BITS} bits to guess"
         if self.matches:
-            first = self.matches[0]
-            left = f"leave {first.entropy:.0f} of {BITS} bits to guess"
-            weak = left if first.entropy >= 1 else "can be told beforehand"
-            return f"these starting PSNs {weak}: {first.says}"
+            return "these starting PSNs can be told beforehand"
         if self.rejected:
-            return f"these starting PSNs are not random: {self.rejected[0].says}"
+            return "these starting PSNs are not random"
         if self.verdict is Verdict.PASS:
-            return f"nothing tells these {n} starting PSNs from random ones, as far as {n} can show"
-        return f"{n} starting PSNs show next to nothing: it takes {self.enough} to show a stuck bit"
+            return f"nothing tells these {n:,} starting PSNs from random ones"
+        return f"{n} starting PSN{'s' if n != 1 else ''} can show next to nothing"
+
+    @property
+    def headline(self) -> str:
+        """The same in a sentence, with the reason."""
+        if self.matches:
+            why = f": {self.matches[0].says}"
+        elif self.rejected:
+            why = f": {self.rejected[0].says}"
+        elif self.verdict is Verdict.PASS:
+            why = f", as far as {len(self.draws):,} can show"
+        else:
+            why = f": it takes {self.enough} to show a stuck bit"
+        return self.judgement + why
+
+    @property
+    def needed(self) -> list[tuple[str, int]]:
+        """What so many draws cannot show, and how many it takes."""
+        return needed(len(self.draws), self.alpha)
 
     @property
     def meaning(self) -> str:
@@ -81,6 +113,8 @@ class Survey:
             says = (
                 f"Fewer than {BITS} bits are left to guess, and even all of them: {guessing(BITS)}"
             )
+        elif self.matches and left < 1:
+            says = "Nothing is left to guess"
         elif self.matches:
             says = f"With {left:.1f} bits to guess: {guessing(left)}"
         else:
@@ -98,6 +132,7 @@ def survey(draws: Sequence[Draw], alpha: float = ALPHA) -> Survey:
         estimates(draws),
         find_fingerprints(draws, alpha / 2),
         least_for_stuck_bit(alpha / 2 / len(TESTS) / BITS),
+        alpha / 2,
     )
 
 
@@ -111,6 +146,8 @@ def document(survey: Survey, *, draws: bool = True) -> dict[str, Any]:
         "count": len(survey.draws),
         "distinct": len({draw.psn for draw in survey.draws}),
         "needed_for_stuck_bit": survey.enough,
+        "needed": [{"for": what, "draws": count} for what, count in survey.needed],
+        "figures": _figures(survey),
         "tests": [
             {
                 "name": test.name,
@@ -156,4 +193,15 @@ def document(survey: Survey, *, draws: bool = True) -> dict[str, Any]:
             }
             for draw in (survey.draws if draws else ())
         ],
+    }
+
+
+def _figures(survey: Survey) -> dict[str, Any]:
+    """What the figures show, as numbers: bit 23 first, 64 equal parts of the range."""
+    values = psns(survey.draws)
+    ordered = np.sort(values)
+    return {
+        "bit_ones": bits_of(values).sum(axis=0).tolist(),
+        "histogram": np.bincount(values * PARTS >> BITS, minlength=PARTS).tolist(),
+        "gaps": np.diff(np.append(ordered, ordered[:1] + (1 << BITS))).tolist()[:GAPS],
     }

@@ -227,8 +227,7 @@ def show_survey(survey: Survey, console: Console | None = None) -> None:
     for match in survey.matches:
         console.print()
         console.print(Text(f"{match.name}: {printable(match.says)}", "bold"))
-        chance = f"{match.false_positive:.1g}" if match.false_positive else "less than 1e-300"
-        console.print(f"  explains {match.explained} of {match.of}; by chance {chance}")
+        console.print(f"  explains {match.explained} of {match.of}; by chance {match.chance}")
         for prediction in match.predictions:
             seen = "not seen yet" if prediction.seen is None else f"seen {prediction.seen:#08x}"
             sign = " = as predicted" if prediction.true else ""
@@ -248,6 +247,8 @@ def show_survey(survey: Survey, console: Console | None = None) -> None:
     for one in survey.entropy:
         bits = "-" if one.bits is None else f"{one.bits:.1f} bits"
         console.print(f"  min-entropy {bits:>9}  {one.name}: {one.says}")
+    for what, count in survey.needed:
+        console.print(Text(f"  it takes {count:,} draws to show {what}", "dim"))
     if survey.shown_bits is not None:
         console.print(
             f"  the least of them, {survey.shown_bits:.1f} bits, is what these draws prove"

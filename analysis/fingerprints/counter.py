@@ -51,7 +51,7 @@ def _in_order(who: str, draws: Sequence[Draw], tried: int) -> Match | None:
     p = min(1.0, tried * len(steps) * float(bdtrc(times - 2, len(steps) - 1, 1 / SIZE)))
     return Match(
         "counter",
-        f"{times} of {len(steps)} starting PSNs of {who} are the one before {_signed(step):+d}",
+        f"{times} of {len(steps)} starting PSNs of {who} are the one before and {_signed(step):+d}",
         times + 1,
         len(draws),
         p,

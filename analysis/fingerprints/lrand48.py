@@ -60,6 +60,8 @@ SKIPPED = 64
 PROCESSES = 200
 HOSTS = 50
 """Processes and hosts looked at."""
+CLOCKS_FROM = 946_684_800 * 10**9
+"""An earlier time than 2000 is not that of a clock: the capture counts from its own beginning."""
 CONVINCING = 0.05
 SHOWN = 5
 
@@ -125,7 +127,7 @@ def _born(seed: int, draw: Draw) -> str:
 
 def origin_of(seeds: Sequence[int], time_ns: int | None) -> tuple[float, int, int] | None:
     """How one of `seeds` came of pid * second: (chance, pid, second), least likely by chance."""
-    if time_ns is None:
+    if time_ns is None or time_ns < CLOCKS_FROM:
         return None
     ages = np.arange(-1, WINDOWS[-1])
     seconds = time_ns // 10**9 - ages
@@ -172,7 +174,7 @@ def _pids(processes: Sequence[Sequence[Draw]]) -> Iterator[Match]:
     yield Match(
         "lrand48",
         f"{len(convinced)} of {len(found)} processes started with lrand48() & 0xffffff after "
-        f"srand48(pid * second): {draw.drawer} with pid {pid} at {when:%Y-%m-%d %H:%M:%S} UTC",
+        f"srand48(pid * second): one{of(draw)} had pid {pid} at {when:%Y-%m-%d %H:%M:%S} UTC",
         len(convinced),
         len(found),
         p,

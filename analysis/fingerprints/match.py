@@ -45,6 +45,11 @@ class Match:
     entropy: float
     predictions: tuple[Prediction, ...] = ()
 
+    @property
+    def chance(self) -> str:
+        """`false_positive` in words; below the smallest float it is not 0."""
+        return f"{self.false_positive:.0e}" if self.false_positive else "less than 1e-300"
+
 
 def chance(exponent: float) -> float:
     """2 to the minus `exponent`, at most 1."""

@@ -5,9 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from analysis.figures.sightings import sight
-from analysis.report import connection, evidence, explain, facts, packet_rows, traffic, words
+from analysis.report import (
+    connection,
+    evidence,
+    explain,
+    facts,
+    packet_rows,
+    starting,
+    traffic,
+    words,
+)
 from analysis.report.material import Material
-from analysis.report.view import FindingView, ReportView
+from analysis.report.view import FindingView, ReportView, StartsView
+from analysis.survey import Survey
 
 DETAILED = 2
 """Connections shown in full."""
@@ -24,6 +34,7 @@ SECTIONS = {
     "psn": "PSN over time",
     "packets": "Packets",
     "traffic": "Traffic",
+    "starts": "Starting PSNs",
     "negotiated": "Negotiated",
     "work": "Work",
     "capture": "The capture",
@@ -47,7 +58,9 @@ def build(material: Material) -> ReportView:
     sightings = [sight(material.table, material.context.sequences, c.number) for c in shown]
     pairs = zip(shown, sightings, strict=True)
     views = [connection.view(material, each, packets) for each, packets in pairs]
+    starts = _starts(material)
     there = {
+        "starts": starts is not None,
         "traffic": material.context.roce.any(),
         "work": any(each.work.rows for each in views),
         **dict.fromkeys(("states", "ladder", "psn", "negotiated"), bool(views)),
@@ -63,6 +76,7 @@ def build(material: Material) -> ReportView:
         checks=explain.checks(material),
         contents=[(section, SECTIONS[section]) for section in present],
         connections=views,
+        starts=starts,
         no_connections="The capture holds no RDMA connection to judge.",
         overview=evidence.overview(material),
         packets=packet_rows.view(material, sightings),
@@ -75,6 +89,15 @@ def build(material: Material) -> ReportView:
         fingerprints=facts.fingerprints(material),
         commands=facts.commands(material),
     )
+
+
+def _starts(material: Material) -> StartsView | None:
+    """The survey of starting PSNs, if it was made and says anything."""
+    source = material.results.passes.get("psn-source")
+    if source is None:
+        return None
+    found: Survey = source.figures["survey"]
+    return starting.view(found) if found.matches or len(found.draws) >= starting.ENOUGH else None
 
 
 def _headline(material: Material) -> str:

@@ -9,7 +9,7 @@ import vl_convert
 from analysis.document import Results
 from analysis.figures import ladder, opcode_counts, psn_time
 from analysis.figures.sightings import drawn, sight
-from analysis.report import connection, evidence, traffic
+from analysis.report import connection, evidence, starting, traffic
 from analysis.report.material import Material
 
 CONNECTIONS = 20
@@ -19,7 +19,7 @@ RUNGS = 400
 
 
 def gallery(results: Results) -> dict[str, str]:
-    """Name -> SVG text: ladder and PSN charts of each connection, and opcode counts."""
+    """Name -> SVG text: ladder and PSN charts of each connection, opcodes, starting PSNs."""
     material = Material(results)
     figures: dict[str, str] = {}
     for found in evidence.by_trouble(material)[:CONNECTIONS]:
@@ -40,7 +40,8 @@ def gallery(results: Results) -> dict[str, str]:
     counts = traffic.opcode_counts(material)
     if counts:
         figures["opcodes"] = _svg(opcode_counts.chart(counts))
-    return figures
+    source = results.passes.get("psn-source")
+    return figures if source is None else figures | starting.drawings(source.figures["survey"])
 
 
 def _svg(specification: dict[str, Any]) -> str:

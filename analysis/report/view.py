@@ -243,6 +243,39 @@ class TableView:
 
 
 @dataclass(frozen=True, slots=True)
+class DrawingView:
+    """A figure and what it shows."""
+
+    svg: Markup
+    caption: str
+
+
+@dataclass(frozen=True, slots=True)
+class MatchView:
+    """A source that explains draws, and the PSNs it foretold."""
+
+    name: str
+    says: str
+    weight: str
+    predictions: Sequence[tuple[str, str, bool]]
+
+
+@dataclass(frozen=True, slots=True)
+class StartsView:
+    """The section of starting PSNs."""
+
+    verdict: str
+    judgement: str
+    headline: str
+    meaning: str
+    matches: Sequence[MatchView]
+    matches_left_out: str
+    drawings: Sequence[DrawingView]
+    tests: TableView
+    entropy: TableView
+
+
+@dataclass(frozen=True, slots=True)
 class OpcodeRow:
     """A line of the opcode table; `width` is its bar's, of 200."""
 
@@ -278,6 +311,7 @@ class ReportView:
     checks: Sequence[CheckView]
     contents: Sequence[tuple[str, str]]
     connections: Sequence[ConnectionView]
+    starts: StartsView | None
     no_connections: str
     overview: OverviewView | None
     packets: PacketsView
