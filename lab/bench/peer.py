@@ -83,9 +83,8 @@ class Peer:
             for wc in end.poll():
                 if end.is_last(wc):
                     return {}
-                if wc.opcode == end.verbs.IBV_WC_RECV:
-                    qp.post_send(send)
-                    qp.post_recv(receive)
+                qp.post_send(send)
+                qp.post_recv(receive)
 
     def do_answer(self, **certificate: str) -> dict[str, Any]:
         """Take part in connection setups, until `answered`."""

@@ -115,13 +115,13 @@ def round_trips(bench: Bench) -> Iterator[Row]:
     for _ in range(DEPTH):
         qp.post_recv(receive)
     request = end.request(end.verbs.IBV_WR_SEND, SMALL, None, flags=0)
-    arrived = end.verbs.IBV_WC_RECV
     bench.line.ask("echo", length=SMALL)
     times = []
     finish = time.perf_counter_ns() + int(bench.seconds * GIGA)
     while (start := time.perf_counter_ns()) < finish:
         qp.post_send(request)
-        while not any(wc.opcode == arrived for wc in end.poll()):
+        # What is sent is not signalled: the completion is the answer's.
+        while not end.poll():
             pass
         times.append(time.perf_counter_ns() - start)
         qp.post_recv(receive)

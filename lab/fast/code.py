@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
 import os
 import shutil
@@ -11,7 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numba
 import numpy as np
@@ -51,7 +50,6 @@ KEPT_SECONDS = 7 * 86400
 """How long compiled code stays that nobody asks for."""
 
 _SIGNATURE = "int64(int64,int64,int64)"
-_C = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)
 
 Entry = Callable[..., int]
 
@@ -105,7 +103,5 @@ def _forget_old(folder: Path) -> None:
 
 
 def _compile(function: Any, *, kept: bool) -> Entry:
-    made = numba.cfunc(_SIGNATURE, nopython=True, cache=kept)(function)
-    call = _C(made.address)
-    call.made = made  # type: ignore[attr-defined]  # keeps the code alive
-    return call
+    # Called through numba, not ctypes: half a microsecond less a call.
+    return cast("Entry", numba.njit(_SIGNATURE, nogil=True, cache=kept)(function))
