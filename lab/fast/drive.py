@@ -27,15 +27,19 @@ NEWS, MORE, GOT = 1, 2, 4
 
 
 @njit
-def transmit(port: Any) -> None:
-    """Each busy queue pair's turn, once: requests, then replies."""
+def transmit(port: Any, replies: int) -> None:
+    """Each busy queue pair's turn, once: requests, then (or not) `replies`."""
     for _ in range(port.busy_tail - port.busy_head):
         qp = qp_at(port.qps, word(port.busy + 8 * (port.busy_head & port.busy_mask)))
         port.busy_head += 1
         qp.busy = 0
         if qp.active:
             more = request(port, qp, BUDGET)
-            if respond(port, qp, BUDGET) or more:
+            if replies:
+                more = respond(port, qp, BUDGET) or more
+            elif qp.ack_due or qp.reply_head != qp.reply_tail:
+                more = True
+            if more:
                 busy(port, qp)
     flush(port)
 
@@ -64,7 +68,8 @@ def drive(address: int, slot: int, tries: int) -> int:
         if qp.active:
             busy(port, qp)
     port.completions = 0
-    transmit(port)
+    # A request just posted goes ahead: its receiver does not wait for acknowledgements.
+    transmit(port, tries)
     bursts = 0
     for _ in range(tries):
         length = receive(port)
@@ -80,7 +85,7 @@ def drive(address: int, slot: int, tries: int) -> int:
         # Whoever is waited for may need this processor.
         sched_yield()
     if bursts and port.completions == 0:
-        transmit(port)
+        transmit(port, 1)
     result = NEWS if port.fired or port.slow_used or port.recalled_count else 0
     return result | (MORE if bursts >= BURSTS or port.completions else 0) | (GOT if bursts else 0)
 
@@ -105,7 +110,7 @@ def simulate(address: int, length: int, _: int) -> int:
     """Without a socket: take the `length` bytes in the inbox, or (below 0) send what is due."""
     port = port_at(address, 0)
     if length < 0:
-        transmit(port)
+        transmit(port, 1)
     else:
         sort(port, length)
     return 0

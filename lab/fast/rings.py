@@ -127,7 +127,8 @@ class RingCompletionQueue(CompletionQueue):
         if head == tail:
             return []
         end = min(tail, head + most)
-        rows = [self.ring.read(number) for number in range(head, end)]
+        read = self.ring.read
+        rows = [read(number) for number in range(head, end)]
         words[HEAD] = end
         return rows
 

@@ -77,7 +77,7 @@ class FastAdapter(Adapter):
             self.flush()
             return
         held = self._held
-        if words[NEXT_PSN] != words[UNACKED] and (held is None or held is qp):
+        if (words[NEXT_PSN] - words[UNACKED]) & psn.MASK > 1 and (held is None or held is qp):
             self._held_count += 1
             if self._held_count < HELD and time.monotonic_ns() - self._polled_at < GRACE_NS:
                 self._held = qp
