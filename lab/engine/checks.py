@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dissectors import aeth
 from dissectors.atomiceth import AtomicETH
@@ -115,17 +115,28 @@ def check_length(responder: Responder, run: Run) -> Verdict | None:
     if not run.last.has_payload:
         return None if not run.length else invalid(f"{run.first.text} with payload")
     path_mtu = responder.qp.attributes.path_mtu
-    full = run.chunks[:-1] if run.last.ends_message else run.chunks
-    if any(len(chunk) != path_mtu for chunk in full) or len(run.chunks[-1]) > path_mtu:
-        return invalid(f"payload does not fit the path MTU of {path_mtu}")
-    if not run.last.starts_message and not run.chunks[-1]:
-        return invalid(f"{run.last.text} without payload")
+    *before, last = map(len, run.chunks)
+    starts, ends = run.last.starts_message, run.last.ends_message
+    if any(length != path_mtu for length in before) or not fits(starts, ends, last, path_mtu):
+        return invalid(f"{run.last.text} of {last} bytes at a path MTU of {path_mtu}")
     if run.family in WRITES:
         _, _, length, done = responder.write_place(run)
         done += run.length
-        if done > length or (run.last.ends_message and done != length):
+        if not completes(ends, done, length):
             return invalid(f"{done} bytes of a WRITE of {length}")
     return None
+
+
+def fits(starts: Any, ends: Any, length: Any, path_mtu: Any) -> Any:
+    """Whether a packet of a message may hold `length` bytes (IBTA vol. 1, 9.7.4.1.6)."""
+    if not ends:
+        return length == path_mtu
+    return length <= path_mtu and (length > 0 or bool(starts))
+
+
+def completes(ends: Any, done: Any, length: Any) -> Any:
+    """Whether `done` bytes so far are right for a WRITE of `length`."""
+    return done == length if ends else done <= length
 
 
 def check_key(responder: Responder, run: Run) -> Verdict | None:

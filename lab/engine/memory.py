@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import IntFlag
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from lab.engine.work import Sge
 
@@ -44,6 +44,11 @@ class ProtectionError(Exception):
     """
 
 
+def covers(size: Any, start: Any, length: Any) -> Any:
+    """Whether a region of `size` bytes has `length` of them from its byte `start` on."""
+    return start >= 0 and length >= 0 and start <= size - length
+
+
 ANY_QP = -1
 """A window of type 1: every queue pair of its domain reaches through it."""
 
@@ -73,7 +78,7 @@ class Region:
             raise ProtectionError(f"key 0x{self.key:08x} belongs to another protection domain")
         if access & ~self.access:
             raise ProtectionError(f"key 0x{self.key:08x} does not allow {access.name}")
-        if start < 0 or start + length > len(self.view):
+        if not covers(len(self.view), start, length):
             raise ProtectionError(
                 f"{length} bytes at 0x{address:x} leave the region of {len(self.view)} bytes "
                 f"at 0x{self.address:x}"

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dissectors import psn
 from dissectors.atomiceth import AtomicETH
@@ -31,6 +31,15 @@ WINDOW = 128
 """PSNs that may be unacknowledged at once (rxe: RXE_MAX_UNACKED_PSNS)."""
 PACKETS_PER_ACK = 64
 """An acknowledgement is asked for at least this often (rxe: RXE_MAX_PKT_PER_ACK)."""
+
+
+def must_ask(ends: Any, unasked: Any, outstanding: Any, window: Any) -> Any:
+    """Whether a packet asks for an acknowledgement: where its message ends, and before nothing more
+    could be sent without one. It counts in `unasked` (packets since the last that asked) and
+    `outstanding`.
+    """
+    return ends or unasked >= PACKETS_PER_ACK or outstanding >= window
+
 
 ATOMICS = {WROpcode.ATOMIC_CMP_AND_SWP, WROpcode.ATOMIC_FETCH_AND_ADD}
 ANSWERED = ATOMICS | {WROpcode.RDMA_READ}
@@ -242,7 +251,9 @@ class Requester:
             for opcode in (opcodes[0], opcodes[-1])[:count]
         )
         # At a low rate the next packet, which might ask, may be far off.
-        asks = ends or count == room or qp.limiting
+        asks = qp.limiting or must_ask(
+            ends, self.unasked + count, self.outstanding + count, qp.window
+        )
         first_psn = self.next_psn
         request.sent += count
         self.unasked = 0 if asks else self.unasked + count

@@ -15,10 +15,14 @@ from typing import Any, cast
 import numba
 import numpy as np
 
-from dissectors import crc, memory
+from dissectors import aeth, bth, crc, immdt, ip, memory, psn, reth, udp
+from lab.engine import checks
+from lab.engine import memory as regions
+from lab.engine import requester as sending
 from lab.fast import (
     completer,
     drive,
+    fields,
     inlet,
     layout,
     opcodes,
@@ -34,6 +38,7 @@ KERNELS: tuple[Any, ...] = (
     completer,
     crc,
     drive,
+    fields,
     inlet,
     layout,
     memory,
@@ -45,6 +50,8 @@ KERNELS: tuple[Any, ...] = (
     responder,
     tables,
 )
+DECLARED: tuple[Any, ...] = (aeth, bth, checks, immdt, ip, psn, regions, reth, sending, udp)
+"""Where the headers and rules are declared that kernels are made of."""
 
 KEPT_SECONDS = 7 * 86400
 """How long compiled code stays that nobody asks for."""
@@ -60,7 +67,7 @@ def _digest() -> str:
     numba itself looks at the file of the entry alone.
     """
     digest = hashlib.sha256(numba.__version__.encode())
-    for module in KERNELS:
+    for module in KERNELS + DECLARED:
         digest.update(Path(module.__file__).read_bytes())
         for name, value in sorted(vars(module).items()):
             if isinstance(value, np.ndarray):

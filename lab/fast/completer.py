@@ -11,17 +11,17 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from dissectors import aeth, psn
+from dissectors import aeth
 from lab.engine.memory import Access
 from lab.engine.requester import COMPLETES_AS
 from lab.engine.work import WCOpcode, WROpcode
+from lab.fast.fields import add, forward
 from lab.fast.layout import send_at
 from lab.fast.queues import busy, full, push, wanted
 from lab.fast.raw import memcpy
 from lab.fast.requester import outstanding
 from lab.fast.tables import reach
 
-_MASK = psn.MASK
 _READ = int(WROpcode.RDMA_READ)
 _LOCAL_WRITE = int(Access.LOCAL_WRITE)
 _NAKS = aeth.RNR_NAK
@@ -32,13 +32,13 @@ _OPCODES = np.array([COMPLETES_AS[WROpcode(number)] for number in range(5)], np.
 @njit
 def _distance(qp: Any, number: int) -> Any:
     """PSNs from the oldest unacknowledged one to `number`."""
-    return (number - qp.unacked) & _MASK
+    return forward(qp.unacked, number)
 
 
 @njit
 def _progress(port: Any, qp: Any, packets: int) -> None:
     """`packets` PSNs more are acknowledged."""
-    qp.unacked = (qp.unacked + packets) & _MASK
+    qp.unacked = add(qp.unacked, packets)
     port.in_flight -= packets * qp.path_mtu
     qp.deadline = 0
     qp.progressed = 1
@@ -63,7 +63,7 @@ def _acknowledge(port: Any, qp: Any, count: int) -> Any:
         row = send_at(qp.sq, qp.sq_head & qp.sq_mask)
         if row.opcode == _READ or full(qp.send_cq):
             return False
-        left = row.span - ((qp.unacked - row.first_psn) & _MASK)
+        left = row.span - forward(row.first_psn, qp.unacked)
         if left > count:
             _progress(port, qp, count)
             return True

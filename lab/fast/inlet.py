@@ -6,11 +6,12 @@ from typing import Any
 
 from numba import njit
 
+from dissectors.aeth import AETH
 from dissectors.bth import BTH
 from dissectors.icrc import SIZE as ICRC_SIZE
 from dissectors.memory import byte, half, word
-from dissectors.psn import HALF, MASK
 from lab.fast.completer import take_ack, take_response
+from lab.fast.fields import difference, getter
 from lab.fast.layout import message_at, parcel_at, qp_at
 from lab.fast.opcodes import (
     ACK,
@@ -32,6 +33,8 @@ from lab.fast.responder import take_read, take_send, take_write
 from lab.fast.tables import NONE, find_slot
 
 _BTH = BTH.size
+get_dest_qp, get_p_key, get_psn = getter(BTH.dest_qp), getter(BTH.p_key), getter(BTH.psn)
+get_pad_count, get_syndrome = getter(BTH.pad_count), getter(AETH.syndrome)
 _DONTWAIT = 0x40
 _NAME_BYTES, CONTROL_BYTES = 28, 128
 _SOL_UDP, _UDP_GRO = 17, 104
@@ -93,16 +96,16 @@ def _take(port: Any, packet: int, size: int, number: int) -> Any:
     opcode = byte(packet)
     kind = KIND[opcode]
     head = _BTH + EXTENDED[opcode]
-    length = size - head - ICRC_SIZE - (byte(packet + 1) >> 4 & 3)
+    length = size - head - ICRC_SIZE - get_pad_count(packet)
     if kind == SLOW or length < 0:
         return False
-    slot = find_slot(port, load(packet + 5, 3))
+    slot = find_slot(port, get_dest_qp(packet))
     if slot == NONE:
         return False
     qp = qp_at(port.qps, slot)
     if not qp.active:
         return False
-    if load(packet + 2, 2) != qp.p_key or not _from_peer(port, qp):
+    if get_p_key(packet) != qp.p_key or not _from_peer(port, qp):
         return False
     if not _sealed(port, qp, packet, size, number):
         if port.family != 4:
@@ -140,15 +143,15 @@ def _from_peer(port: Any, qp: Any) -> Any:
 def _handle(
     port: Any, qp: Any, kind: int, packet: int, opcode: int, payload: int, length: int
 ) -> Any:
-    number = load(packet + 9, 3)
+    number = get_psn(packet)
     starts, ends, immediate = STARTS[opcode], ENDS[opcode], IMMEDIATE[opcode]
     if kind == ACK:
-        return length == 0 and take_ack(port, qp, number, byte(packet + _BTH))
+        return length == 0 and take_ack(port, qp, number, get_syndrome(packet + _BTH))
     if kind == RESPONSE:
         return take_response(port, qp, number, ends, payload, length)
     if number != qp.expected:
         # The engine has said what is missing; until that comes, what is ahead is not answered.
-        return qp.gap and (number - qp.expected) & MASK < HALF
+        return qp.gap and difference(number, qp.expected) > 0
     if kind == WRITE:
         return take_write(port, qp, packet, starts, ends, immediate, payload, length)
     if kind == SEND:

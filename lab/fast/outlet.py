@@ -9,14 +9,20 @@ from numba import njit
 from dissectors.crc import crc
 from dissectors.icrc import _ROUTE_OF_ONES
 from dissectors.icrc import SIZE as ICRC_SIZE
+from dissectors.ip import IPv4, IPv6
 from dissectors.memory import byte, set_byte, set_half, set_word
-from dissectors.udp import ROCE_PORT
+from dissectors.udp import ROCE_PORT, UDP
 from lab.engine.burst import MAX_BYTES
+from lab.fast.fields import setter
 from lab.fast.layout import message_at, parcel_at, qp_at
-from lab.fast.raw import memcpy, sendmsg, store
+from lab.fast.raw import memcpy, sendmsg
 
 # The register before its last inversion.
 _AFTER_ROUTE = _ROUTE_OF_ONES ^ 0xFFFFFFFF
+put_total_length, put_id = setter(IPv4.total_length), setter(IPv4.id)
+put_payload_length = setter(IPv6.payload_length)
+put_src_port, put_length = setter(UDP.src_port), setter(UDP.length)
+_IPV4, _IPV6, _UDP = IPv4.size, IPv6.size, UDP.size
 _SOL_UDP, _UDP_SEGMENT = 17, 103
 _SEGMENT_CONTROL = 24
 """Bytes of the control message: header 16, number 2, filled up to 8."""
@@ -31,14 +37,15 @@ def icrc(port: Any, outer: int, source_port: int, number: int, packet: int, leng
     for IPv4, the identification `number` are filled in here (dissectors.ip, dissectors.udp).
     """
     four = port.family == 4
-    size = 28 if four else 48
+    size = (_IPV4 if four else _IPV6) + _UDP
+    whole = _UDP + length + ICRC_SIZE
     if four:
-        store(outer + 2, 2, 28 + length + ICRC_SIZE)
-        store(outer + 4, 2, number)
+        put_total_length(outer, _IPV4 + whole)
+        put_id(outer, number)
     else:
-        store(outer + 4, 2, 8 + length + ICRC_SIZE)
-    store(outer + size - 8, 2, source_port)
-    store(outer + size - 4, 2, 8 + length + ICRC_SIZE)
+        put_payload_length(outer, whole)
+    put_src_port(outer + size - _UDP, source_port)
+    put_length(outer + size - _UDP, whole)
     kept = byte(packet + 4)
     set_byte(packet + 4, 0xFF)
     state = crc(port.crc_tables, outer, outer + size, _AFTER_ROUTE)

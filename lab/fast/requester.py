@@ -6,20 +6,19 @@ from typing import Any
 
 from numba import njit
 
-from dissectors import psn
 from dissectors.bth import BTH
 from dissectors.icrc import SIZE as ICRC_SIZE
 from dissectors.immdt import ImmDt
 from dissectors.memory import set_byte
 from dissectors.reth import RETH
 from lab.engine.memory import Access
-from lab.engine.requester import PACKETS_PER_ACK
 from lab.engine.work import SendFlag, WROpcode
+from lab.fast.fields import add, forward, must_ask, setter, span
 from lab.fast.layout import send_at
 from lab.fast.opcodes import FIRST, LAST, MIDDLE, ONLY, REQUESTS
 from lab.fast.outlet import room, seal
 from lab.fast.queues import recall
-from lab.fast.raw import memcpy, store
+from lab.fast.raw import memcpy
 from lab.fast.tables import reach
 
 _BTH, _RETH, _IMM = BTH.size, RETH.size, ImmDt.size
@@ -31,7 +30,12 @@ _WRITES = (int(WROpcode.RDMA_WRITE), int(WROpcode.RDMA_WRITE_WITH_IMM))
 _WRITE, _WRITE_IMM = _WRITES
 _SEND_IMM = int(WROpcode.SEND_WITH_IMM)
 _LOCAL_WRITE = int(Access.LOCAL_WRITE)
-_MASK = psn.MASK
+
+put_start = setter(BTH.opcode, BTH.se, BTH.pad_count)
+put_p_key, put_dest_qp = setter(BTH.p_key), setter(BTH.reserved6, BTH.dest_qp)
+put_psn = setter(BTH.ack_req, BTH.psn)
+put_va, put_r_key, put_dma_len = setter(RETH.va), setter(RETH.r_key), setter(RETH.dma_len)
+put_immediate = setter(ImmDt.data)
 
 
 @njit
@@ -39,25 +43,23 @@ def put_bth(
     packet: int, opcode: int, pad: int, solicited: int, qp: Any, ack_req: int, number: int
 ) -> None:
     """Write a BTH (dissectors.bth) to `qp`'s peer."""
-    set_byte(packet, opcode)
-    set_byte(packet + 1, solicited << 7 | pad << 4)
-    store(packet + 2, 2, qp.p_key)
-    store(packet + 4, 4, qp.dest_qp)
-    set_byte(packet + 8, ack_req << 7)
-    store(packet + 9, 3, number)
+    put_start(packet, opcode, solicited, pad)
+    put_p_key(packet, qp.p_key)
+    put_dest_qp(packet, 0, qp.dest_qp)
+    put_psn(packet, ack_req, number)
 
 
 @njit
 def _put_reth(packet: int, row: Any) -> None:
-    store(packet + _BTH, 8, row.remote)
-    store(packet + _BTH + 8, 4, row.r_key)
-    store(packet + _BTH + 12, 4, row.length)
+    put_va(packet + _BTH, row.remote)
+    put_r_key(packet + _BTH, row.r_key)
+    put_dma_len(packet + _BTH, row.length)
 
 
 @njit
 def outstanding(qp: Any) -> Any:
     """PSNs sent and not acknowledged."""
-    return (qp.next_psn - qp.unacked) & _MASK
+    return forward(qp.unacked, qp.next_psn)
 
 
 @njit
@@ -83,8 +85,8 @@ def request(port: Any, qp: Any, budget: int) -> Any:
 @njit
 def _started(port: Any, qp: Any, packets: int) -> None:
     """`packets` PSNs more are outstanding."""
-    qp.next_psn = (qp.next_psn + packets) & _MASK
-    if outstanding(qp) > (qp.high - qp.unacked) & _MASK:
+    qp.next_psn = add(qp.next_psn, packets)
+    if outstanding(qp) > forward(qp.unacked, qp.high):
         qp.high = qp.next_psn
     port.in_flight += packets * qp.path_mtu
     if qp.deadline == 0 and qp.timeout:
@@ -97,7 +99,7 @@ def _ask(port: Any, qp: Any, row: Any) -> Any:
         recall(port, qp)
         return 0
     row.first_psn = qp.next_psn
-    row.span = max(1, (row.length + qp.path_mtu - 1) // qp.path_mtu)
+    row.span = span(row.length, qp.path_mtu)
     size = _BTH + _RETH + ICRC_SIZE
     packet = room(port, qp, size)
     put_bth(packet, REQUESTS[_READ, ONLY], 0, 0, qp, 1, qp.next_psn)
@@ -122,7 +124,7 @@ def _carry(port: Any, qp: Any, row: Any, budget: int) -> Any:
     path_mtu = qp.path_mtu
     if qp.sent == 0:
         row.first_psn = qp.next_psn
-        row.span = max(1, (row.length + path_mtu - 1) // path_mtu)
+        row.span = span(row.length, path_mtu)
     write = row.opcode in (_WRITE, _WRITE_IMM)
     immediate = row.opcode in (_WRITE_IMM, _SEND_IMM)
     sent = 0
@@ -137,12 +139,8 @@ def _carry(port: Any, qp: Any, row: Any, budget: int) -> Any:
         size = tail + length + pad + ICRC_SIZE
         packet = room(port, qp, size)
         qp.unasked += 1
-        asks = (
-            ends
-            or qp.unasked >= PACKETS_PER_ACK
-            or outstanding(qp) + 1 >= qp.window
-            or port.in_flight + path_mtu >= port.in_flight_limit
-        )
+        full = port.in_flight + path_mtu >= port.in_flight_limit
+        asks = full or must_ask(ends, qp.unasked, outstanding(qp) + 1, qp.window)
         if asks:
             qp.unasked = 0
         solicited = 1 if ends and row.opcode != _WRITE and row.flags & _SOLICITED else 0
@@ -151,7 +149,7 @@ def _carry(port: Any, qp: Any, row: Any, budget: int) -> Any:
         if write and starts:
             _put_reth(packet, row)
         if immediate and ends:
-            store(packet + head, 4, row.immediate)
+            put_immediate(packet + head, row.immediate)
         memcpy(packet + tail, source + offset, length)
         for k in range(pad):
             set_byte(packet + tail + length + k, 0)

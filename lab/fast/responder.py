@@ -10,24 +10,30 @@ from typing import Any
 
 from numba import njit
 
-from dissectors import aeth, psn
+from dissectors import aeth
 from dissectors.aeth import AETH
 from dissectors.bth import BTH
 from dissectors.icrc import SIZE as ICRC_SIZE
-from dissectors.memory import byte, set_byte
+from dissectors.immdt import ImmDt
+from dissectors.memory import set_byte
 from dissectors.opcode import Opcode
+from dissectors.reth import RETH
 from lab.engine.memory import Access
 from lab.engine.work import WCFlag, WCOpcode
+from lab.fast.fields import add, completes, fits, getter, setter, span
 from lab.fast.layout import receive_at, reply_at, ring_at
 from lab.fast.opcodes import FIRST, LAST, MIDDLE, ONLY, RESPONSES, SEND, WRITE
 from lab.fast.outlet import room, seal
 from lab.fast.queues import busy, full, push, recall
-from lab.fast.raw import load, memcpy, store
+from lab.fast.raw import memcpy
 from lab.fast.requester import put_bth
 from lab.fast.tables import reach
 
-_MASK = psn.MASK
-_BTH, _AETH = BTH.size, AETH.size
+_BTH, _RETH, _AETH = BTH.size, RETH.size, AETH.size
+get_se, get_ack_req = getter(BTH.se), getter(BTH.ack_req)
+get_va, get_r_key, get_dma_len = getter(RETH.va), getter(RETH.r_key), getter(RETH.dma_len)
+get_immediate = getter(ImmDt.data)
+put_syndrome, put_msn = setter(AETH.syndrome), setter(AETH.msn)
 _ACKNOWLEDGE = int(Opcode.RC_ACKNOWLEDGE)
 _LOCAL_WRITE, _REMOTE_WRITE, _REMOTE_READ = (
     int(access) for access in (Access.LOCAL_WRITE, Access.REMOTE_WRITE, Access.REMOTE_READ)
@@ -35,14 +41,6 @@ _LOCAL_WRITE, _REMOTE_WRITE, _REMOTE_READ = (
 _RECV, _RECV_IMM = int(WCOpcode.RECV), int(WCOpcode.RECV_RDMA_WITH_IMM)
 _WITH_IMM = int(WCFlag.WITH_IMM)
 _CREDITS = aeth.CREDITS_UNLIMITED
-
-
-@njit
-def _fits(qp: Any, starts: int, ends: int, length: int) -> Any:
-    """The packet's length is one that its place in the message allows."""
-    if not ends:
-        return length == qp.path_mtu
-    return length <= qp.path_mtu and (starts or length > 0)
 
 
 @njit
@@ -57,10 +55,10 @@ def _has_receive(ring: Any) -> Any:
 
 @njit
 def _advance(port: Any, qp: Any, ends: int, ack_req: int) -> None:
-    qp.expected = (qp.expected + 1) & _MASK
+    qp.expected = add(qp.expected, 1)
     qp.gap = 0
     if ends:
-        qp.msn = (qp.msn + 1) & _MASK
+        qp.msn = add(qp.msn, 1)
         qp.family = 0
     if ack_req:
         qp.ack_due = 1
@@ -79,15 +77,15 @@ def take_write(
     length: int,
 ) -> Any:
     """A WRITE packet with the expected PSN, its payload at `source`."""
-    if not qp.access & _REMOTE_WRITE or not _fits(qp, starts, ends, length):
+    if not qp.access & _REMOTE_WRITE or not fits(starts, ends, length, qp.path_mtu):
         return False
     if qp.family != (0 if starts else WRITE):
         return False
+    reth = packet + _BTH
     key, va, whole, done = qp.key, qp.va, qp.length, qp.done
     if starts:
-        va, key = load(packet + _BTH, 8), load(packet + _BTH + 8, 4)
-        whole, done = load(packet + _BTH + 12, 4), 0
-    if done + length > whole or (ends and done + length != whole):
+        va, key, whole, done = get_va(reth), get_r_key(reth), get_dma_len(reth), 0
+    if not completes(ends, done + length, whole):
         return False
     ring = ring_at(qp.rq, 0)
     delivers = ends and immediate
@@ -99,15 +97,12 @@ def take_write(
             return False
         memcpy(target + done, source, length)
     qp.family, qp.key, qp.va, qp.length, qp.done = WRITE, key, va, whole, done + length
-    ack_req = byte(packet + 8) >> 7
     if delivers:
         row = receive_at(ring.rows, ring.head & ring.mask)
         ring.head += 1
-        place = _BTH + (16 if starts else 0)
-        _deliver(
-            port, qp, row.wr_id, _RECV_IMM, whole, load(packet + place, 4), byte(packet + 1) >> 7, 1
-        )
-    _advance(port, qp, ends, ack_req)
+        value = get_immediate(reth + _RETH if starts else reth)
+        _deliver(port, qp, row.wr_id, _RECV_IMM, whole, value, get_se(packet), 1)
+    _advance(port, qp, ends, get_ack_req(packet))
     return True
 
 
@@ -123,7 +118,7 @@ def take_send(
     length: int,
 ) -> Any:
     """A SEND packet with the expected PSN, its payload at `source`."""
-    if not _fits(qp, starts, ends, length) or qp.family != (0 if starts else SEND):
+    if not fits(starts, ends, length, qp.path_mtu) or qp.family != (0 if starts else SEND):
         return False
     if ends and full(qp.receive_cq):
         return False
@@ -146,9 +141,9 @@ def take_send(
     qp.family, qp.wr_id, qp.va, qp.key, qp.length = SEND, wr_id, va, key, whole
     qp.done = done + length
     if ends:
-        value = load(packet + _BTH, 4) if immediate else 0
-        _deliver(port, qp, wr_id, _RECV, qp.done, value, byte(packet + 1) >> 7, immediate)
-    _advance(port, qp, ends, byte(packet + 8) >> 7)
+        value = get_immediate(packet + _BTH) if immediate else 0
+        _deliver(port, qp, wr_id, _RECV, qp.done, value, get_se(packet), immediate)
+    _advance(port, qp, ends, get_ack_req(packet))
     return True
 
 
@@ -185,17 +180,13 @@ def take_read(port: Any, qp: Any, packet: int, number: int) -> Any:
     waiting = qp.reply_tail - qp.reply_head
     if not qp.access & _REMOTE_READ or qp.family or waiting >= qp.max_replies:
         return False
-    va, key, length = (
-        load(packet + _BTH, 8),
-        load(packet + _BTH + 8, 4),
-        load(packet + _BTH + 12, 4),
-    )
+    reth = packet + _BTH
+    va, key, length = get_va(reth), get_r_key(reth), get_dma_len(reth)
     if length and reach(port, key, va, length, _REMOTE_READ, qp.domain) == 0:
         return False
-    span = max(1, (length + qp.path_mtu - 1) // qp.path_mtu)
-    qp.expected = (qp.expected + span) & _MASK
+    qp.expected = add(qp.expected, span(length, qp.path_mtu))
     qp.gap = 0
-    qp.msn = (qp.msn + 1) & _MASK
+    qp.msn = add(qp.msn, 1)
     row = reply_at(qp.replies, qp.reply_tail & qp.reply_mask)
     row.first_psn, row.va, row.key, row.length, row.sent, row.msn = (
         number,
@@ -214,8 +205,8 @@ def take_read(port: Any, qp: Any, packet: int, number: int) -> Any:
 
 @njit
 def _put_aeth(packet: int, msn: int) -> None:
-    set_byte(packet + _BTH, _CREDITS)
-    store(packet + _BTH + 1, 3, msn)
+    put_syndrome(packet + _BTH, _CREDITS)
+    put_msn(packet + _BTH, msn)
 
 
 @njit
@@ -229,7 +220,7 @@ def respond(port: Any, qp: Any, budget: int) -> Any:
     if qp.active and qp.ack_due:
         size = _BTH + _AETH + ICRC_SIZE
         packet = room(port, qp, size)
-        put_bth(packet, _ACKNOWLEDGE, 0, 0, qp, 0, (qp.expected - 1) & _MASK)
+        put_bth(packet, _ACKNOWLEDGE, 0, 0, qp, 0, add(qp.expected, -1))
         _put_aeth(packet, qp.msn)
         seal(port, qp, size)
         qp.ack_due = 0
@@ -246,10 +237,10 @@ def _data(port: Any, qp: Any, row: Any, budget: int) -> Any:
             recall(port, qp)
             return 0
     path_mtu = qp.path_mtu
-    span = max(1, (row.length + path_mtu - 1) // path_mtu)
+    whole = span(row.length, path_mtu)
     sent = 0
-    while row.sent < span and sent < budget:
-        starts, ends = row.sent == 0, row.sent + 1 == span
+    while row.sent < whole and sent < budget:
+        starts, ends = row.sent == 0, row.sent + 1 == whole
         place = (ONLY if starts else LAST) if ends else (FIRST if starts else MIDDLE)
         offset = row.sent * path_mtu
         length = min(path_mtu, row.length - offset)
@@ -257,7 +248,7 @@ def _data(port: Any, qp: Any, row: Any, budget: int) -> Any:
         head = _BTH + (_AETH if starts or ends else 0)
         size = head + length + pad + ICRC_SIZE
         packet = room(port, qp, size)
-        put_bth(packet, RESPONSES[place], pad, 0, qp, 0, (row.first_psn + row.sent) & _MASK)
+        put_bth(packet, RESPONSES[place], pad, 0, qp, 0, add(row.first_psn, row.sent))
         if starts or ends:
             _put_aeth(packet, row.msn)
         memcpy(packet + head, source + offset, length)
@@ -266,6 +257,6 @@ def _data(port: Any, qp: Any, row: Any, budget: int) -> Any:
         seal(port, qp, size)
         row.sent += 1
         sent += 1
-    if row.sent == span:
+    if row.sent == whole:
         qp.reply_head += 1
     return sent

@@ -8,6 +8,7 @@ import numpy as np
 from numba import njit
 
 from dissectors.memory import word
+from lab.fast.fields import covers
 from lab.fast.layout import region_at
 
 EMPTY, DELETED = 0, -1
@@ -47,9 +48,7 @@ def reach(port: Any, key: int, va: int, length: int, access: int, domain: int) -
             if (
                 region.domain != domain
                 or access & ~region.access
-                or start < 0
-                or length < 0
-                or start > region.length - length
+                or not covers(region.length, start, length)
             ):
                 return 0
             return region.data + start
