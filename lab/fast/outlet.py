@@ -15,7 +15,7 @@ from dissectors.udp import ROCE_PORT, UDP
 from lab.engine.burst import MAX_BYTES
 from lab.fast.fields import setter
 from lab.fast.layout import message_at, parcel_at, qp_at
-from lab.fast.raw import memcpy, sendmsg
+from lab.fast.raw import memcpy, sendmsg, sendto
 
 # The register before its last inversion.
 _AFTER_ROUTE = _ROUTE_OF_ONES ^ 0xFFFFFFFF
@@ -99,6 +99,12 @@ def flush(port: Any) -> None:
     qp = qp_at(port.qps, port.batch_slot)
     if port.fd < 0:
         _sink(port)
+        return
+    if count == 1 and qp.control_length == 0:
+        # Half the arguments to read: a quarter of a microsecond less.
+        bare = sendto(port.fd, port.outbox, port.batch_bytes, 0, qp.name, qp.name_length)
+        if bare < 0:
+            port.send_errors += 1
         return
     message = message_at(port.message_out, 0)
     message.name = qp.name

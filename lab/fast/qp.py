@@ -54,32 +54,20 @@ class FastQueuePair(QueuePair):
     def sq_mask(self) -> int:
         return self._sq_mask
 
-    def post_fast(
-        self,
-        wr_id: int,
-        opcode: int,
-        flags: int,
-        address: int,
-        length: int,
-        key: int,
-        remote: int,
-        r_key: int,
-        immediate: int,
-    ) -> None:
-        """Post a request of one piece to compiled code; VerbError as post_send."""
+    def post_fast(self, row: tuple[int, ...]) -> None:
+        """Post a request of one piece to compiled code; VerbError as post_send.
+
+        `row`: wr_id, opcode, flags, address, length, key, remote address, r_key, immediate.
+        """
         words = self.words
         tail = words[SQ_TAIL]
         if tail - words[SQ_HEAD] >= self.capacity.max_send_wr:
             raise VerbError(
                 errno.ENOMEM, f"all {self.capacity.max_send_wr} send requests are outstanding"
             )
-        if length > MAX_MESSAGE:
-            raise VerbError(errno.EINVAL, f"{length} bytes, a message holds {MAX_MESSAGE}")
-        place = (tail & self._sq_mask) * _SEND.size
-        _SEND.pack_into(
-            self._sq, place, wr_id, opcode, flags, address, length, key, remote, r_key, immediate,
-            0, 0
-        )  # fmt: skip
+        if row[4] > MAX_MESSAGE:
+            raise VerbError(errno.EINVAL, f"{row[4]} bytes, a message holds {MAX_MESSAGE}")
+        _SEND.pack_into(self._sq, (tail & self._sq_mask) * _SEND.size, *row, 0, 0)
         words[SQ_TAIL] = tail + 1
 
     def post_send(self, work: SendWork) -> None:
@@ -96,7 +84,7 @@ class FastQueuePair(QueuePair):
         address, length = sge.address, sge.length
         if inline is not None:
             address, length = self._keep_inline(self.words[SQ_TAIL], inline), len(inline)
-        self.post_fast(
+        row = (
             work.wr_id,
             work.opcode,
             self._flags(work),
@@ -107,6 +95,7 @@ class FastQueuePair(QueuePair):
             work.r_key,
             work.immediate,
         )
+        self.post_fast(row)
         self.device.ring_for(self)
 
     def next_psns(self) -> tuple[int, int]:

@@ -55,5 +55,6 @@ _size, _int = types.intp, types.int32
 memcpy = types.ExternalFunction("memcpy", _size(_size, _size, _size))
 recvmsg = types.ExternalFunction("recvmsg", _size(_int, _size, _int))
 sendmsg = types.ExternalFunction("sendmsg", _size(_int, _size, _int))
+sendto = types.ExternalFunction("sendto", _size(_int, _size, _size, _int, _size, _int))
 sched_yield = types.ExternalFunction("sched_yield", _int())
 clock_gettime = types.ExternalFunction("clock_gettime", _int(_int, _size))

@@ -122,14 +122,18 @@ class RingCompletionQueue(CompletionQueue):
         words[TAIL] += 1
 
     def pop_rows(self, most: int) -> list[tuple[int, ...]]:
-        words = self.ring.words
-        head, tail = words[HEAD], words[TAIL]
-        if head == tail:
+        ring = self.ring
+        words = ring.words
+        head = words[HEAD]
+        count = words[TAIL] - head
+        if not count:
             return []
-        end = min(tail, head + most)
-        read = self.ring.read
-        rows = [read(number) for number in range(head, end)]
-        words[HEAD] = end
+        if count == 1:
+            rows = [ring.read(head)]
+        else:
+            count = min(count, most)
+            rows = [ring.read(number) for number in range(head, head + count)]
+        words[HEAD] = head + count
         return rows
 
     def pop(self) -> Completion | None:

@@ -65,7 +65,7 @@ class FastAdapter(Adapter):
         if qp.slot is None or not wr.plain:
             qp.post_send(wr.work())
         else:
-            qp.post_fast(*wr.row())
+            qp.post_fast(wr.row())
 
     def posted(self, qp: QueuePair) -> None:
         """While its caller polls and earlier work is on its way, work waits a
@@ -106,10 +106,14 @@ class FastAdapter(Adapter):
         device = self.device
         result = device.drive(device.port_address, slot, tries)
         if result & NEWS:
-            device.attend(self.now())
-            if device.has_ready:
-                self.flush()
+            self._attend()
         return result
+
+    def _attend(self) -> None:
+        """Do what compiled code left for the engine, and send what comes of it."""
+        self.device.attend(self.now())
+        if self.device.has_ready:
+            self.flush()
 
     def flush(self) -> None:
         super().flush()
@@ -117,11 +121,15 @@ class FastAdapter(Adapter):
 
     def poll(self) -> None:
         self._polled_at = time.monotonic_ns()
-        if self.lock.acquire(blocking=False):
+        lock, device = self.lock, self.device
+        if lock.acquire(blocking=False):
             try:
-                self._drive(self._due_held if self._held else None, TRIES)
+                if self._held is not None:
+                    self._drive(self._due_held, TRIES)
+                elif device.drive(device.port_address, NOBODY, TRIES) & NEWS:
+                    self._attend()
             finally:
-                self.lock.release()
+                lock.release()
         else:
             time.sleep(0)
 

@@ -52,7 +52,13 @@ def conversation(seed: int, rates: dict[Action, float], *, fast: bool) -> dict[s
     roundtrip_until_done(pair)
     if pair.a.qp.state.name == "RTS":
         expected.check()
-    return {"frames": frames, "counters": counters(pair), "log": decisions(pair)}
+    return {
+        "frames": frames,
+        "counters": counters(pair),
+        "log": decisions(pair),
+        "memory": [bytes(side.memory) for side in (pair.a, pair.b)],
+        "completions": [side.completions() for side in (pair.a, pair.b)],
+    }
 
 
 def decisions(pair: Pair) -> list[list[Decision]]:
