@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -93,10 +93,11 @@ def ends(
     sq_psns: tuple[int, int] = (0xFFFFFE, 0x123456),
     connect: bool = True,
     fast: bool = False,
+    load: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> Iterator[tuple[End, End]]:
     unique = list(dict.fromkeys(addresses))
-    verbs = providers.load("userspace", addresses=unique, fast=fast)
+    verbs = providers.load("userspace", addresses=unique, fast=fast, **(load or {}))
     with ExitStack() as stack:
         both = []
         for address, sq_psn in zip(addresses, sq_psns, strict=True):
