@@ -25,12 +25,11 @@ class Access(IntFlag):
 class Bind(NamedTuple):
     """What BIND_MW does: `length` bytes at `address` of the region `lkey` get the key `key`.
 
-    `old_key` is what the window's key was; with `own` (type 2) the queue pair it is posted to alone
-    reaches through it.
+    The upper 24 bits of the key say which window, the low 8 count its bindings; with `own` (type 2)
+    the queue pair it is posted to alone reaches through it.
     """
 
     key: int
-    old_key: int
     lkey: int
     address: int
     length: int
@@ -91,7 +90,10 @@ class Memory:
 
     def __init__(self) -> None:
         self._regions: dict[int, Region] = {}
-        self._windows: Counter[int] = Counter()
+        self._bound: Counter[int] = Counter()
+        """How many windows are open on the region of a key."""
+        self._windows: dict[int, int | None] = {}
+        """Each window by the upper 24 bits of its key: the key, where it is open."""
 
     def __len__(self) -> int:
         return len(self._regions)
@@ -109,7 +111,8 @@ class Memory:
         """Forget the region; KeyError where there is none."""
         region = self._regions.pop(key)
         if region.window is not None:
-            self._windows[region.parent] -= 1
+            self._bound[region.parent] -= 1
+            self._windows[key >> 8] = None
 
     def get(self, key: int) -> Region | None:
         """The region of `key`, or None."""
@@ -117,17 +120,28 @@ class Memory:
 
     def windows_on(self, region: Region) -> int:
         """How many windows are open on `region`."""
-        return self._windows[region.key]
+        return self._bound[region.key]
+
+    def add_window(self, key: int) -> None:
+        """There is a window of this key, shut."""
+        self._windows[key >> 8] = None
+
+    def remove_window(self, key: int) -> None:
+        """Shut the window and forget it."""
+        self._shut(key)
+        self._windows.pop(key >> 8, None)
 
     def bind(self, bind: Bind, domain: int, qpn: int) -> None:
-        """Open a window on a region, in place of the one that `bind` replaces (IBTA vol. 1, 10.6.7;
-        kernel: rxe_mw.c); ProtectionError where the region does not allow it.
+        """Open a window on a region, or one of type 1 on another (IBTA vol. 1, 10.6.7; kernel:
+        rxe_mw.c); ProtectionError where the region does not allow it.
 
-        A window of no length is shut.
+        A window of type 1 with no length is shut.
         """
-        if bind.own and (bind.old_key in self or not bind.length):
+        if bind.key >> 8 not in self._windows:
+            raise ProtectionError(f"no memory window has key 0x{bind.key:08x}")
+        if bind.own and (self._windows[bind.key >> 8] is not None or not bind.length):
             reason = "is bound already" if bind.length else "is not shut by binding no bytes"
-            raise ProtectionError(f"window 0x{bind.old_key:08x} of type 2 {reason}")
+            raise ProtectionError(f"window 0x{bind.key:08x} of type 2 {reason}")
         if bind.length:
             region = self._regions.get(bind.lkey)
             if region is None or region.window is not None:
@@ -143,11 +157,16 @@ class Memory:
             opened = Region(
                 bind.key, bind.address, view, bind.access, domain, window, parent=bind.lkey
             )
-        if bind.old_key in self:
-            self.deregister(bind.old_key)
+        self._shut(bind.key)
         if bind.length:
             self.register(opened)
-            self._windows[bind.lkey] += 1
+            self._bound[bind.lkey] += 1
+            self._windows[bind.key >> 8] = bind.key
+
+    def _shut(self, key: int) -> None:
+        current = self._windows.get(key >> 8)
+        if current is not None:
+            self.deregister(current)
 
     def invalidate(self, key: int, domain: int) -> None:
         """Shut a window of type 2, take remote access away from a region of `domain`; of other keys

@@ -139,6 +139,9 @@ class AHAttr(_Route):
             )
         if self.port_num != 1:
             raise VerbError(errno.EINVAL, f"port {self.port_num}, there is port 1")
+        for name, bits in (("hop_limit", 8), ("traffic_class", 8), ("flow_label", 20)):
+            if getattr(self, name) >> bits:
+                raise VerbError(errno.EINVAL, f"{name} {getattr(self, name)} takes {bits} bits")
         source = adapter.address(self.sgid_index)
         target = self._dgid[12:] if self._dgid.startswith(_IPV4_MAPPED) else self._dgid
         if len(source) != len(target):

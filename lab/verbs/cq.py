@@ -287,8 +287,10 @@ class CQ(_Queue):
     def resize(self, cqe: int) -> None:
         """Hold `cqe` entries; EINVAL where more are waiting."""
         with self._polling, self._adapter.lock:
-            if cqe < max(1, len(self.live)):
-                raise PyverbsRDMAError("Failed to resize CQ", errno.EINVAL)
+            held = len(self.live)
+            if not max(1, held) <= cqe <= DeviceAttr.max_cqe:
+                reason = f"{cqe} entries, {held} are waiting"
+                raise PyverbsRDMAError(f"Failed to resize CQ: {reason}", errno.EINVAL)
             self.live.capacity = cqe
 
     def __str__(self) -> str:

@@ -21,7 +21,6 @@ _SUPPORTED = int(ACCESS | Access.MW_BIND | e.IBV_ACCESS_ZERO_BASED | e.IBV_ACCES
 _OPTIONAL = 0x3FF << 20
 """Flags a device may ignore (IBV_ACCESS_OPTIONAL_RANGE), relaxed ordering among them."""
 _WRITES = int(Access.REMOTE_WRITE | Access.REMOTE_ATOMIC)
-_LARGEST_KEY = (1 << 32) - 1
 
 
 def _checked(access: int, what: str) -> Access:
@@ -63,7 +62,12 @@ class MR(PyverbsCM):
             unsupported("An implicit or imported memory region")
         what = f"Failed to register a MR. length: {length}, access flags: {int(access)}"
         rights = _checked(access, what)
-        self._hold(length, address)
+        if length < 0:
+            raise PyverbsRDMAError(what, errno.EINVAL)
+        try:
+            self._hold(length, address)
+        except OSError as error:
+            raise PyverbsRDMAError(what, error.errno or errno.ENOMEM) from None
         self.pd = creator
         self._adapter = adapter = creator.ctx.adapter
         base = 0 if access & ZERO_BASED else self._address
@@ -200,8 +204,8 @@ class MWBindInfo(PyverbsCM):
         """The engine's form of binding `mw` to this under the key `rkey`."""
         own = mw.type == e.IBV_MW_TYPE_2
         access = Access(self.mw_access_flags & int(ACCESS))
-        lkey = self.mr.lkey
-        return Bind(rkey & _LARGEST_KEY, mw.rkey, lkey, self.addr, self.length, access, own)
+        key = mw.handle & ~0xFF | rkey & 0xFF
+        return Bind(key, self.mr.lkey, self.addr, self.length, access, own)
 
     def __str__(self) -> str:
         return "MWBindInfo:\n" + table(
@@ -242,6 +246,7 @@ class MW(PyverbsCM):
         self._adapter = adapter = pd.ctx.adapter
         with adapter.lock:
             self.rkey = adapter.new_key()
+            adapter.device.memory.add_window(self.rkey)
         self.type = mw_type
         self.handle = self.rkey
         self.pd = pd
@@ -258,9 +263,7 @@ class MW(PyverbsCM):
         self.pd = None
         memory = self._adapter.device.memory
         with self._adapter.lock:
-            region = memory.get(self.rkey)
-            if region is not None and region.window is not None:
-                memory.deregister(self.rkey)
+            memory.remove_window(self.handle)
 
     def __str__(self) -> str:
         return "MW:\n" + table(

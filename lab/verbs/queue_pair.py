@@ -19,11 +19,10 @@ from lab.verbs.pd import PD
 from lab.verbs.pyverbs_error import PyverbsRDMAError
 from lab.verbs.qp_attr import ECE, QPAttr, QPCap, QPInitAttr, QPInitAttrEx
 from lab.verbs.utils import MTU_BYTES, qp_state_to_str, qp_type_to_str
-from lab.verbs.wr import RecvWR, SendWR
+from lab.verbs.wr import MAX_INLINE, RecvWR, SendWR
 
 MAX_WR = DeviceAttr.max_qp_wr
 MAX_SGE = DeviceAttr.max_sge
-MAX_INLINE = 1024
 PSN_MASK = 0xFFFFFF
 
 
@@ -153,6 +152,8 @@ class QP(PyverbsCM):
         if mask & Attr.CUR_STATE and attr.cur_qp_state != qp.state:
             current = qp_state_to_str(qp.state)
             raise PyverbsRDMAError(f"{what}: the state is {current}", errno.EINVAL)
+        if mask & Attr.STATE and attr.qp_state not in set(QPState):
+            raise PyverbsRDMAError(f"{what}: there is no state {attr.qp_state}", errno.EINVAL)
         end = QPState(attr.qp_state) if mask & Attr.STATE else qp.state
         adapter = self._adapter
         with verb(what), adapter.lock:
@@ -334,6 +335,7 @@ _LIMITS = (
     (Attr.MAX_DEST_RD_ATOMIC, "max_dest_rd_atomic", 128),
     (Attr.PKEY_INDEX, "pkey_index", 0),
     (Attr.DEST_QPN, "dest_qp_num", PSN_MASK),
+    (Attr.QKEY, "qkey", 0xFFFFFFFF),
 )
 
 

@@ -6,7 +6,7 @@ import ctypes
 import errno
 from collections.abc import Iterator, Sequence
 from socket import htonl
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from lab.engine.errors import VerbError
 from lab.engine.work import ReceiveWork, SendFlag, SendWork, Sge, WROpcode
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _INLINE = int(e.IBV_SEND_INLINE)
 _LAST_PLAIN = int(e.IBV_WR_RDMA_READ)
 _OPCODES = set(WROpcode)
+MAX_INLINE = 1024
+"""Bytes that any queue pair takes inline."""
 
 
 class SGE(PyverbsCM):
@@ -42,8 +44,18 @@ class SGE(PyverbsCM):
         return table(("Address", hex(self.addr)), ("Length", self.length), ("Key", hex(self.lkey)))
 
 
+def too_large(**values: int) -> NoReturn:
+    """Refuse numbers that C's types do not hold, as pyverbs does; the message has all of them."""
+    given = ", ".join(f"{name} {value}" for name, value in values.items())
+    raise OverflowError(f"negative, or too large to convert: {given}")
+
+
 def _copied(num_sge: int, sg: Sequence[SGE] | None) -> tuple[Sge, ...]:
-    return tuple(Sge(sge.addr, sge.length, sge.lkey) for sge in (sg or ())[:num_sge])
+    copied = tuple(Sge(sge.addr, sge.length, sge.lkey) for sge in (sg or ())[:num_sge])
+    for addr, length, lkey in copied:
+        if addr >> 64 or length >> 32 or lkey >> 32:
+            too_large(addr=addr, length=length, lkey=lkey)
+    return copied
 
 
 class RecvWR(PyverbsCM):
@@ -59,6 +71,8 @@ class RecvWR(PyverbsCM):
         sg: Sequence[SGE] | None = None,
         next_wr: RecvWR | None = None,
     ) -> None:
+        if wr_id >> 64:
+            too_large(wr_id=wr_id)
         self.wr_id = wr_id
         self.num_sge = num_sge
         self.next_wr = next_wr
@@ -103,6 +117,8 @@ class SendWR(PyverbsCM):
         without_data = (e.IBV_WR_LOCAL_INV, e.IBV_WR_BIND_MW, e.IBV_WR_SEND_WITH_INV)
         if opcode not in without_data and (num_sge < 1 or sg is None):
             raise PyverbsUserError("A WR needs at least one SGE")
+        if wr_id >> 64 or imm_data >> 32:
+            too_large(wr_id=wr_id, imm_data=imm_data)
         self.wr_id = wr_id
         # Plain numbers: an enumeration's own arithmetic takes longer than posting.
         self.opcode = int(opcode)
@@ -135,15 +151,21 @@ class SendWR(PyverbsCM):
 
     def set_wr_ud(self, ah: AH, rqpn: int, rqkey: int) -> None:
         """UD: the address handle, queue pair number and queue key of the destination."""
+        if rqpn >> 32 or rqkey >> 32:
+            too_large(rqpn=rqpn, rqkey=rqkey)
         self._ah, self._rqpn, self._rqkey = ah, rqpn, rqkey
 
     def set_wr_rdma(self, rkey: int, addr: int) -> None:
         """RDMA: the remote key and address."""
+        if rkey >> 32 or addr >> 64:
+            too_large(rkey=rkey, addr=addr)
         self._rkey, self._remote_addr = rkey, addr
 
     def set_wr_atomic(self, rkey: int, addr: int, compare_add: int, swap: int = 0) -> None:
         """Atomic: the remote key and address, what to compare with (or add), what to swap in."""
-        self._rkey, self._remote_addr = rkey, addr
+        self.set_wr_rdma(rkey, addr)
+        if compare_add >> 64 or swap >> 64:
+            too_large(compare_add=compare_add, swap=swap)
         self._compare_add, self._swap = compare_add, swap
 
     def set_bind_wr(self, mw: MW, bind_info: MWBindInfo) -> None:
@@ -151,8 +173,8 @@ class SendWR(PyverbsCM):
         self.bind(mw, mw.next_rkey(), bind_info)
 
     def bind(self, mw: MW, rkey: int, bind_info: MWBindInfo) -> None:
-        """As `set_bind_wr`, under a key of the caller's."""
-        self.window, self.rkey = (mw, bind_info), rkey
+        """As `set_bind_wr`, under a key whose low 8 bits are the caller's."""
+        self.window, self.rkey = (mw, bind_info), mw.handle & ~0xFF | rkey & 0xFF
 
     def posted(self) -> None:
         """The queue pair took it: a window has its new key."""
@@ -194,6 +216,9 @@ class SendWR(PyverbsCM):
         flags = SendFlag(self.send_flags & 0xF)
         inline = self.inline
         if inline is None and flags & SendFlag.INLINE:
+            length = sum(sge.length for sge in sges)
+            if length > MAX_INLINE:
+                raise VerbError(errno.EINVAL, f"{length} bytes inline, {MAX_INLINE} are allowed")
             inline = b"".join(ctypes.string_at(sge.address, sge.length) for sge in sges)
         if self.opcode not in _OPCODES:
             raise VerbError(errno.EINVAL, f"opcode {self.opcode} is not supported")
@@ -217,7 +242,7 @@ class SendWR(PyverbsCM):
             self._swap,
             inline,
             self._ah.path if self._ah else None,
-            self._rqpn,
+            self._rqpn & 0xFFFFFF,
             self._rqkey,
             bind,
         )

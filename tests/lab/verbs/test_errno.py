@@ -173,6 +173,13 @@ MISUSES = {
         "validate_send_wr",
         lambda a: send(a, ready(a, UC, max_inline_data=3), send_flags=INLINE),
     ),
+    "inline data beyond any queue pair": Misuse(
+        EINVAL,
+        "4294967295 bytes inline, 1024 are allowed",
+        "validate_send_wr",
+        lambda a: a.qp.post_send(SendWR(num_sge=1, sg=[SGE(0, 0xFFFFFFFF, 0)], send_flags=INLINE)),
+        True,
+    ),
     "READ on UC": Misuse(
         EINVAL,
         "UC does not carry RDMA_READ",
@@ -208,6 +215,9 @@ MISUSES = {
         "does not go from RESET to RTS; from RESET it goes to INIT, RESET, ERR",
         "ib_modify_qp_is_ok",
         lambda a: modify(a, e.IBV_QPS_RTS, 0),
+    ),
+    "a state that is none": Misuse(
+        EINVAL, "no state 255", "ib_modify_qp_is_ok", lambda a: modify(a, 255, 0)
     ),
     "an attribute too many": Misuse(
         EINVAL,
@@ -258,6 +268,9 @@ MISUSES = {
     ),
     "a CQ smaller than what waits in it": Misuse(
         EINVAL, "Failed to resize CQ", "rxe_cq_chk_attr", resize_below, True
+    ),
+    "a CQ resized beyond the device": Misuse(
+        EINVAL, "65537 entries", "rxe_cq_chk_attr", lambda a: a.cq.resize((1 << 16) + 1)
     ),
     # Memory.
     "remote write without local write": Misuse(
@@ -322,6 +335,15 @@ MISUSES = {
     "an address of port 2": Misuse(EINVAL, "port 2", "rdma_check_ah_attr", address(port_num=2)),
     "an address from no GID": Misuse(
         EINVAL, "GID index 9", "rxe_av_chk_attr", address(sgid_index=9)
+    ),
+    "a hop limit of two bytes": Misuse(
+        EINVAL,
+        "hop_limit 256 takes 8 bits",
+        "struct ibv_global_route",
+        lambda a: AH(
+            a.pd,
+            attr=AHAttr(is_global=1, gr=GlobalRoute(a.ctx.query_gid(1, 0), hop_limit=256)),
+        ),
     ),
     "a port that is none": Misuse(
         EINVAL, "Failed to query port 2", "rxe_query_port", lambda a: a.ctx.query_port(2)
@@ -411,6 +433,29 @@ def test_the_refused_request_is_told() -> None:
         with pytest.raises(PyverbsRDMAError):
             a.qp.post_recv(RecvWR(wr_id=2, num_sge=1, sg=[a.sge(4)], next_wr=third), refused)
         assert refused.wr_id == 3
+
+
+@pytest.mark.parametrize(
+    "give",
+    [
+        lambda wr: SendWR(wr_id=1 << 64, num_sge=1, sg=[SGE(0, 0, 0)]),
+        lambda wr: SendWR(imm_data=-1, num_sge=1, sg=[SGE(0, 0, 0)]),
+        lambda wr: RecvWR(wr_id=-1),
+        lambda wr: RecvWR(num_sge=1, sg=[SGE(1 << 64, 0, 0)]),
+        lambda wr: RecvWR(num_sge=1, sg=[SGE(0, 1 << 32, 0)]),
+        lambda wr: RecvWR(num_sge=1, sg=[SGE(0, 0, -1)]),
+        lambda wr: wr.set_wr_rdma(1 << 32, 0),
+        lambda wr: wr.set_wr_rdma(0, 1 << 64),
+        lambda wr: wr.set_wr_atomic(0, 0, 1 << 64),
+        lambda wr: wr.set_wr_atomic(0, 0, 0, -1),
+        lambda wr: wr.set_wr_ud(None, 1 << 32, 0),
+        lambda wr: wr.set_wr_ud(None, 0, 1 << 32),
+    ],
+)
+def test_numbers_that_c_does_not_hold(give: Callable[[SendWR], Any]) -> None:
+    """OverflowError, as from pyverbs' setters."""
+    with pytest.raises(OverflowError):
+        give(SendWR(num_sge=1, sg=[SGE(0, 0, 0)]))
 
 
 @pytest.mark.parametrize("closed", ["channel", "cq", "srq", "pd", "ctx"])

@@ -86,7 +86,8 @@ def test_type_2_is_of_one_queue_pair() -> None:
     for kind, refused in ((e.IBV_MW_TYPE_1, False), (e.IBV_MW_TYPE_2, True)):
         key = 0x100 * kind
         is_own = kind == e.IBV_MW_TYPE_2
-        memory.bind(Bind(key, 0, 1, 0x1000, 8, Access.REMOTE_READ, is_own), domain, own)
+        memory.add_window(key)
+        memory.bind(Bind(key, 1, 0x1000, 8, Access.REMOTE_READ, is_own), domain, own)
         reach = partial(memory.slice, key, 0x1000, 8, domain, Access.REMOTE_READ)
         assert len(reach(peer_of=own)) == 8
         if refused:
@@ -171,6 +172,32 @@ def test_a_bind_that_fails(rights: int, length: int, access: int) -> None:
         b.qp.post_send(wr)
         assert b.wait()[0].status == e.IBV_WC_MW_BIND_ERR
         assert b.qp.qp_state == e.IBV_QPS_ERR
+
+
+def test_a_bind_that_is_flushed_changes_nothing() -> None:
+    """The key is the next one all the same (providers/rxe: rxe_bind_mw), and leads nowhere."""
+    with ends() as (_, b):
+        mr, mw = window(b, e.IBV_MW_TYPE_1)
+        bound = mw.rkey
+        b.qp.modify(b.verbs.QPAttr(qp_state=e.IBV_QPS_ERR), e.IBV_QP_STATE)
+        b.qp.bind_mw(mw, MWBind(MWBindInfo(mr, mr.buf, 64, READS_AND_WRITES), 2))
+        assert b.wait()[0].status == e.IBV_WC_WR_FLUSH_ERR
+        assert mw.rkey == inc_rkey(bound)
+        memory = b.ctx.adapter.device.memory
+        assert bound in memory
+        assert mw.rkey not in memory
+        mw.close()
+        assert bound not in memory
+        mr.close()
+
+
+def test_a_closed_window_is_not_bound() -> None:
+    with ends() as (_, b):
+        mr = MR(b.pd, 64, e.IBV_ACCESS_LOCAL_WRITE | e.IBV_ACCESS_MW_BIND)
+        mw = MW(b.pd, e.IBV_MW_TYPE_1)
+        mw.close()
+        b.qp.bind_mw(mw, MWBind(MWBindInfo(mr, mr.buf, 64, READS_AND_WRITES), 2))
+        assert b.wait()[0].status == e.IBV_WC_MW_BIND_ERR
 
 
 def test_windows_of_no_type() -> None:
