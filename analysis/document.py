@@ -39,6 +39,11 @@ class Results:
         return failed == ["psn-source"]
 
     @property
+    def tls_unchecked(self) -> bool:
+        """Whether some PSN was said inside TLS that nobody read, and rests on a log's word."""
+        return any(finding.code == "tls-not-checked" for finding in self.findings)
+
+    @property
     def findings(self) -> tuple[Finding, ...]:
         """All findings, in the order of the passes."""
         return tuple(f for result in self.passes.values() for f in result.findings)

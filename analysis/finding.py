@@ -17,6 +17,11 @@ class Verdict(StrEnum):
     NOT_APPLICABLE = "not-applicable"
 
 
+def counted(count: int, what: str) -> str:
+    """`1 packet`, `2 packets`."""
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
 ORDER = (Verdict.NOT_APPLICABLE, Verdict.PASS, Verdict.INCONCLUSIVE, Verdict.FAIL)
 
 

@@ -65,6 +65,7 @@ HEADLINES = {
     Verdict.NOT_APPLICABLE: "nothing to judge",
 }
 PREDICTABLE = "the starting PSNs are not random"
+TLS_UNCHECKED = "the PSNs on the wire are those that were logged; TLS itself was not checked"
 SIGNS = {Status.AGREES: "yes", Status.DISAGREES: "NO", Status.MISSING: "-", Status.FAILED: "failed"}
 SIGN_COLOURS = {Status.AGREES: "green", Status.DISAGREES: "red", Status.FAILED: "yellow"}
 
@@ -75,7 +76,7 @@ def show(results: Results, console: Console | None = None, *, every: bool = Fals
     console.print(
         Text.assemble(
             (str(results.verdict).upper(), COLOURS[results.verdict]),
-            f"  {PREDICTABLE if results.source_alone else HEADLINES[results.verdict]}",
+            f"  {_headline_of(results)}",
         )
     )
     for name, result in results.passes.items():
@@ -84,6 +85,14 @@ def show(results: Results, console: Console | None = None, *, every: bool = Fals
     _directions(console, results, every=every)
     _absent(console, results.judgements)
     _findings(console, results.findings)
+
+
+def _headline_of(results: Results) -> str:
+    if results.source_alone:
+        return PREDICTABLE
+    if results.verdict is Verdict.PASS and results.tls_unchecked:
+        return TLS_UNCHECKED
+    return HEADLINES[results.verdict]
 
 
 def _directions(console: Console, results: Results, *, every: bool) -> None:

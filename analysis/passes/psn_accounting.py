@@ -30,7 +30,7 @@ import numpy as np
 
 from analysis.context import Context
 from analysis.conversations import SIDES
-from analysis.finding import Finding, PassResult, Severity, Verdict
+from analysis.finding import Finding, PassResult, Severity, Verdict, counted
 from analysis.pairing import Ints, Mask
 from analysis.sequences import FAR, IS_READ, IS_READ_RESPONSE, Sequences
 from dissectors import aeth
@@ -141,7 +141,9 @@ def run(context: Context) -> PassResult:
         else Verdict.PASS
     )
     repeats = int(context.sequences.repeat.sum())
-    return PassResult(verdict, f"{requests} requests, {repeats} of them repeats", findings)
+    return PassResult(
+        verdict, f"{counted(requests, 'request')}, {repeats} of them repeats", findings
+    )
 
 
 def by_direction(
@@ -322,7 +324,8 @@ def unanswered(ledger: Ledger) -> Iterator[Finding]:
     def message(which: int, _: Ints) -> str:
         left = end[which] - max(answered[which], sequences.place[sequences.first[which]])
         known = ", and its own log says so" if ledger.gave_up[which] else ""
-        return f"nothing answers the last {int(left)} PSNs{known}"
+        which_ones = "last PSN" if left == 1 else f"last {int(left)} PSNs"
+        return f"nothing answers the {which_ones}{known}"
 
     for severity, mine in (
         (Severity.WARNING, np.flatnonzero(open_ & ~ledger.gave_up)),
@@ -382,7 +385,7 @@ def repeats(ledger: Ledger) -> Iterator[Finding]:
     at = np.flatnonzero(ledger.sequences.repeat)
 
     def message(_: int, group: Ints) -> str:
-        return f"{len(group)} requests were sent again"
+        return f"{counted(len(group), 'request')} sent again"
 
     yield from by_direction(
         ledger,

@@ -10,6 +10,11 @@ Four witnesses answer for each direction. *endpoint_log*: what the endpoints log
 *tshark*: BTH as tshark decodes it. Where an exchange went in clear (rdma_cm, pingpong), *clear*
 says what it said. A witness that is missing is named as missing, with the reason.
 
+Without the TLS keys endpoint logs may still tell what was announced. A match is then a *pass*, for
+what was asked is answered: the wire carries what the endpoints logged. But it rests on their word,
+so that `tls-not-checked` and the headline say that TLS itself was not read; so does a run without
+tshark. A run directory always had its keys: without them it is inconclusive (capture-integrity).
+
 Whose PSN is it? In a *sender-chooses* exchange (ours, perftest, pingpong) the announced PSN is that
 of the announcer's own first request; in a *receiver-chooses* one (rdma_cm) it is that of its
 peer's.
@@ -46,6 +51,7 @@ from analysis.finding import (
     Severity,
     Status,
     Verdict,
+    counted,
     worst,
 )
 from analysis.negotiated import Announced, Negotiated
@@ -167,11 +173,13 @@ class Case:
     def unread(self) -> dict[frozenset[str | None], Answer]:
         """Why TLS between two hosts was not decrypted (of the first such stream); of any: `ANY`."""
         why = self.context.witness.undecrypted
-        status = Status.FAILED if self.context.key_log.text else Status.MISSING
         found: dict[frozenset[str | None], Answer] = {}
         for stream in self.context.streams:
             if stream.number in why:
-                answer = Answer(status, None, stream.frames[0], why[stream.number])
+                reason = why[stream.number]
+                tried = self.context.key_log.text and reason != self.context.witness.absent
+                status = Status.FAILED if tried else Status.MISSING
+                answer = Answer(status, None, stream.frames[0], reason)
                 found.setdefault(frozenset((stream.client[0], stream.server[0])), answer)
                 found.setdefault(ANY, answer)
         return found
@@ -207,6 +215,7 @@ def run(context: Context) -> PassResult:
     if untold and not asked:
         verdicts.append(Verdict.INCONCLUSIVE)
     findings += _not_found(context)
+    findings += (unchecked := _tls_unchecked(context, judgements))
     matches = sum(j.verdict is PsnVerdict.MATCH for j in judgements)
     if not judgements:
         nothing = "no RDMA connection in this capture"
@@ -217,9 +226,11 @@ def run(context: Context) -> PassResult:
     if verdict in (Verdict.PASS, Verdict.NOT_APPLICABLE) and not matches:
         verdict = Verdict.INCONCLUSIVE
     summary = (
-        f"{len(judgements) // 2} connections, {len(judgements)} directions: in {matches} the first "
-        "request carries the announced PSN"
+        f"{counted(len(judgements) // 2, 'connection')}, {len(judgements)} directions: "
+        f"in {matches} the first request carries the announced PSN"
     )
+    if unchecked:
+        summary += "; what was said inside TLS was not checked"
     return PassResult(verdict, summary, tuple(findings), judgements=tuple(judgements))
 
 
@@ -342,13 +353,14 @@ def _tshark(context: Context, seen: Seen, announced: int | None) -> Answer:
 
 def _tls_absent(case: Case, connection: Connection) -> Answer:
     """Why no TLS bytes speak for this connection."""
-    if case.context.witness.absent:
-        return Answer(Status.MISSING, detail=case.context.witness.absent)
-    if not case.unread:
+    if not case.unread or any(said.witness == "clear" for said in connection.negotiated):
         return NO_TLS
-    logged_tls = any(said.tls for said in connection.negotiated)
-    hosts = ANY if logged_tls else frozenset((connection.a.ip, connection.b.ip))
+    hosts = ANY if _logged_tls(connection) else frozenset((connection.a.ip, connection.b.ip))
     return case.unread.get(hosts, NO_TLS)
+
+
+def _logged_tls(connection: Connection) -> bool:
+    return any(said.tls for said in connection.negotiated)
 
 
 def _conclude(
@@ -452,6 +464,33 @@ def _not_found(context: Context) -> list[Finding]:
     ]
 
 
+def _tls_unchecked(context: Context, judgements: Sequence[Judgement]) -> list[Finding]:
+    """One finding for all directions that match a PSN said inside TLS that nobody read."""
+    connections = context.conversations.connections
+    left = [
+        (judgement, tls)
+        for judgement in judgements
+        if judgement.verdict is PsnVerdict.MATCH
+        and (tls := judgement.witnesses["tls"]).status is Status.MISSING
+        and (tls.frame is not None or _logged_tls(connections[judgement.connection]))
+    ]
+    if not left:
+        return []
+    (first, tls), *_ = left
+    word = "the user's" if "expect" in first.witnesses else "the endpoint logs'"
+    return [
+        Finding(
+            "tls-not-checked",
+            Severity.INFO,
+            f"{counted(len(left), 'direction')} matched by {word} word alone: the announced PSN "
+            f"was said inside TLS, and that was not read ({tls.detail}). Whoever writes the logs "
+            "can make them agree: give --keylog to check TLS too",
+            tuple(answer.frame for _, answer in left[:20] if answer.frame is not None)[:1],
+            first.connection if len(left) == 1 else None,
+        )
+    ]
+
+
 def _not_negotiated(judgements: Sequence[Judgement], *, asked: bool) -> list[Finding]:
     """One finding for all directions that nothing told of; a remark if others were `asked` for."""
     untold = [
@@ -464,9 +503,10 @@ def _not_negotiated(judgements: Sequence[Judgement], *, asked: bool) -> list[Fin
         Finding(
             "psn-not-negotiated",
             Severity.INFO if asked else Severity.WARNING,
-            f"nothing in the capture or beside it tells which PSN was announced for {len(untold)} "
-            "directions: give --keylog, --truth, or capture the exchange too",
-            frames,
+            f"nothing in the capture or beside it tells which PSN was announced for "
+            f"{counted(len(untold), 'direction')}: give --keylog, --truth, --log or --expect, or "
+            "capture the exchange too",
+            tuple(sorted(frames)),
             untold[0].connection if len(untold) == 1 else None,
         )
     ]

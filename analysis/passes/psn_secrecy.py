@@ -33,7 +33,7 @@ import numpy as np
 
 from analysis.context import Context
 from analysis.conversations import SIDES
-from analysis.finding import Finding, PassResult, Severity, Verdict
+from analysis.finding import Finding, PassResult, Severity, Verdict, counted
 from analysis.leaks import Leak, Piece, Secret, search, searches_payload
 from analysis.negotiated import Negotiated
 from dissectors.tcp import TCP
@@ -124,8 +124,8 @@ def _open_exchanges(context: Context) -> Iterator[Finding]:
         yield Finding(
             "psn-not-secret",
             Severity.INFO,
-            f"{source} exchanged the PSNs of {len(told)} connection{'s' * (len(told) > 1)} in "
-            "clear: everybody on the path knew them before the first packet",
+            f"{source} exchanged the PSNs of {counted(len(told), 'connection')} in clear: "
+            "everybody on the path knew them before the first packet",
             frames,
         )
 

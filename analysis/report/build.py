@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from analysis.figures.sightings import sight
+from analysis.finding import Verdict
 from analysis.report import (
     connection,
     evidence,
@@ -103,6 +104,8 @@ def _starts(material: Material) -> StartsView | None:
 def _headline(material: Material) -> str:
     if material.results.source_alone:
         return words.PREDICTABLE
+    if material.verdict is Verdict.PASS and material.results.tls_unchecked:
+        return words.TLS_UNCHECKED
     return words.HEADLINES[str(material.verdict)]
 
 

@@ -65,6 +65,7 @@ HEADLINES = {
     "inconclusive": "This capture cannot settle whether the agreed PSNs are the ones on the wire.",
     "not-applicable": "There is nothing here to judge.",
 }
+TLS_UNCHECKED = "The PSNs on the wire are those that were logged; TLS itself was not checked."
 PREDICTABLE = "The starting PSNs are not random."
 
 SEVERITIES = {Severity.ERROR: "fail", Severity.WARNING: "unsure", Severity.INFO: "plain"}

@@ -9,6 +9,8 @@ import pytest
 
 from analysis.document import Results, document
 from analysis.finding import PsnVerdict, Status, Verdict
+from analysis.report import write
+from analysis.terminal import show
 from analysis.verify import Unreadable, verify
 from dissectors.bth import BTH
 from dissectors.opcode import Opcode
@@ -288,3 +290,25 @@ def test_unreadable_input_says_so(tmp_path):
     path.write_text("no capture at all")
     with pytest.raises(Unreadable, match="expected a pcap"):
         verify(path)
+
+
+def test_endpoint_logs_without_the_keys_pass_on_their_word_and_say_so(tmp_path, capsys):
+    """Text, document and report say that TLS itself was not read."""
+    logs = Connection(Scene()).truth(tmp_path)
+    path = secure_flow().write(tmp_path / "bare.pcapng", secrets=False)
+    results = verify(path, truth=logs)
+    assert results.verdict is Verdict.PASS
+    assert directions(results) == ["match", "match"]
+    (finding,) = (f for f in results.findings if f.code == "tls-not-checked")
+    assert "no TLS key log" in finding.message
+    show(results)
+    text = capsys.readouterr().out
+    assert text.splitlines()[0].endswith("TLS itself was not checked")
+    (told,) = (p for p in document(results)["passes"] if p["id"] == "psn-negotiated")
+    assert told["summary"].endswith("TLS was not checked")
+    write(results, tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text()
+    assert "TLS itself was not checked" in page
+    assert "nobody has read that here" in page
+    read = verify(secure_flow().write(tmp_path / "flow.pcapng"), truth=logs)
+    assert "tls-not-checked" not in codes(read)
