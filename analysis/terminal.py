@@ -129,9 +129,11 @@ def _headline(connection: Connection) -> str:
 
 
 def _convention(connection: Connection) -> str:
-    """Whose PSN was announced, where it is not the usual one."""
+    """Whose PSN it is that an end announced: its own, or the one it expects."""
+    if not connection.negotiated:
+        return ""
     receiver = any(s.convention is Convention.RECEIVER_CHOOSES for s in connection.negotiated)
-    return " (the receiver chose)" if receiver else ""
+    return f" ({Convention.RECEIVER_CHOOSES if receiver else Convention.SENDER_CHOOSES})"
 
 
 def _padded(cell: Text, width: int) -> Text:
@@ -160,7 +162,7 @@ def _row(judgement: Judgement, witnesses: Iterable[str]) -> list[Text]:
         Text(_hex(judgement.first)),
         Text("-" if judgement.frame is None else str(judgement.frame)),
         Text(str(judgement.verdict), "green" if good else "yellow"),
-        *(_sign(judgement.witnesses.get(name, NOT_ASKED)) for name in witnesses),
+        *(_sign(judgement, judgement.witnesses.get(name, NOT_ASKED)) for name in witnesses),
     ]
 
 
@@ -168,7 +170,9 @@ def _hex(psn: int | None) -> str:
     return "-" if psn is None else f"{psn:#08x}"
 
 
-def _sign(answer: Answer) -> Text:
+def _sign(judgement: Judgement, answer: Answer) -> Text:
+    if judgement.announced is None and answer.status is Status.AGREES:
+        return Text("seen", "dim")  # there is nothing to agree with
     return Text(SIGNS[answer.status], SIGN_COLOURS.get(answer.status, "dim"))
 
 

@@ -120,13 +120,13 @@ def _open_exchanges(context: Context) -> Iterator[Finding]:
         for said in filter(_is_open, connection.negotiated):
             sources.setdefault(said.source, []).append(said)
     for source, told in sources.items():
-        frames = tuple(said.frame for said in told[:20] if said.frame is not None)
+        frames = dict.fromkeys(said.frame for said in told if said.frame is not None)
         yield Finding(
             "psn-not-secret",
             Severity.INFO,
             f"{source} exchanged the PSNs of {counted(len(told), 'connection')} in clear: "
             "everybody on the path knew them before the first packet",
-            frames,
+            tuple(frames)[:20],
         )
 
 
