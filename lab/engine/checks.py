@@ -17,7 +17,7 @@ from dissectors.reth import RETH
 from lab.engine.decode import FAMILY, Run
 from lab.engine.events import AsyncKind
 from lab.engine.memory import Access, ProtectionError
-from lab.engine.work import WCStatus
+from lab.engine.work import MAX_MESSAGE, WCStatus
 
 if TYPE_CHECKING:
     from lab.engine.responder import Responder
@@ -111,7 +111,11 @@ def check_resources(responder: Responder, run: Run) -> Verdict | None:
 
 
 def check_length(responder: Responder, run: Run) -> Verdict | None:
-    """FIRST and MIDDLE are full, LAST holds something, and a WRITE is as long as its RETH says."""
+    """FIRST and MIDDLE are full, LAST holds something, and a WRITE is as long as its RETH says; no
+    message is longer than 2^31 bytes.
+    """
+    if RETH in run.first.headers and run.header(RETH).dma_len > MAX_MESSAGE:
+        return invalid(f"a message of more than {MAX_MESSAGE} bytes")
     if not run.last.has_payload:
         return None if not run.length else invalid(f"{run.first.text} with payload")
     path_mtu = responder.qp.attributes.path_mtu

@@ -158,6 +158,8 @@ def _parse(datagram: Burst, identifications: int) -> Run | Refused:
     opcode = BY_VALUE[bth.opcode]
     if opcode is None:
         return Refused("rcvd_malformed_err", f"opcode 0x{bth.opcode:02x} is not assigned")
+    if bth.tver:
+        return Refused("rcvd_malformed_err", f"transport version {bth.tver}, expected 0")
     start, end = opcode.size, size - icrc.SIZE - bth.pad_count
     if start > end:
         reason = f"{size} bytes do not hold a {opcode.text} with {bth.pad_count} bytes of pad"

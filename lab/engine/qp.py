@@ -24,6 +24,7 @@ from lab.engine.responder import Responder
 from lab.engine.segment import SHAPES, Train
 from lab.engine.states import Attr, QPState, QPType, refusal
 from lab.engine.work import (
+    MAX_MESSAGE,
     Completion,
     ReceiveWork,
     SendFlag,
@@ -35,7 +36,6 @@ from lab.engine.work import (
 if TYPE_CHECKING:
     from lab.engine.device import Device
 
-MAX_MESSAGE = 1 << 31
 MAX_DATAGRAM = 4096
 
 
@@ -126,6 +126,7 @@ class QueuePair:
         self.receive_cq = receive_cq
         self.receives = receives
         self.capacity = capacity
+        self._services = frozenset({kind.name, "CNP"})
         self.signal_all = False
         self.window = WINDOW
         self.state = QPState.RESET
@@ -270,7 +271,7 @@ class QueuePair:
         )
         return (
             self.state in RECEIVING
-            and run.first.transport in {self.kind.name, "CNP"}
+            and run.first.transport in self._services
             and from_peer
             and same_partition(run.bth.p_key, own.p_key)
         )

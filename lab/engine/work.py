@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from lab.engine.memory import Bind
 
 
+MAX_MESSAGE = 1 << 31
+"""Bytes (IBTA vol. 1, 9.7.4.1.6)."""
+
+
 class WROpcode(IntEnum):
     RDMA_WRITE = 0
     RDMA_WRITE_WITH_IMM = 1

@@ -97,7 +97,7 @@ def _take(port: Any, packet: int, size: int, number: int) -> Any:
     kind = KIND[opcode]
     head = _BTH + EXTENDED[opcode]
     length = size - head - ICRC_SIZE - get_pad_count(packet)
-    if kind == SLOW or length < 0:
+    if kind == SLOW or length < 0 or byte(packet + 1) & 0xF:
         return False
     slot = find_slot(port, get_dest_qp(packet))
     if slot == NONE:

@@ -10,10 +10,10 @@ import numpy as np
 
 from lab.engine.decode import Run
 from lab.engine.errors import VerbError
-from lab.engine.qp import MAX_MESSAGE, Attributes, Capacity, QueuePair
+from lab.engine.qp import Attributes, Capacity, QueuePair
 from lab.engine.requester import Request
 from lab.engine.states import Attr, QPState
-from lab.engine.work import SendFlag, SendWork, Sge, WROpcode
+from lab.engine.work import MAX_MESSAGE, SendFlag, SendWork, Sge, WROpcode
 from lab.fast.handover import simple
 from lab.fast.layout import QP, SEND, power_of_two
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lab.engine.qp import MAX_MESSAGE
+from lab.engine.work import MAX_MESSAGE
 from lab.verbs import libibverbs_enums as e
 from lab.verbs.base import PyverbsObject, table
 

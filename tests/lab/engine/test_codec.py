@@ -7,11 +7,13 @@ from hypothesis import strategies as st
 from scapy.contrib import roce
 from scapy.layers.inet import IP
 
+from dissectors import icrc
+from dissectors.bth import BTH
 from dissectors.opcode import Opcode
 from lab.engine.burst import MAX_BYTES, Burst, Path
 from lab.engine.decode import FAMILY, Refused, Run, decode
 from lab.engine.encode import encode
-from lab.engine.outer import outer_headers
+from lab.engine.outer import outer_headers, outer_state
 from lab.engine.segment import READ_RESPONSE, SHAPES, Train
 from lab.engine.states import QPType
 from lab.engine.work import WROpcode
@@ -83,6 +85,16 @@ def test_one_flipped_bit_is_refused_unless_the_icrc_masks_it() -> None:
         (found,) = decode(Burst(PATH, 4791, data, len(data)))
         # BTH's fifth byte (FECN, BECN, reserved) is not covered (IBTA A17.3.3).
         assert isinstance(found, Run) == (bit // 8 == 4)
+
+
+def test_another_transport_version_is_refused() -> None:
+    """IBTA 9.6.1.1: TVer is 0."""
+    body = BTH(opcode=int(Opcode.RC_ACKNOWLEDGE), tver=1, dest_qp=5).pack() + bytes(4)
+    state = outer_state(PATH, 4791, len(body) + icrc.SIZE, 0)
+    data = body + icrc.to_wire(icrc.over_transport(body, state))
+    (found,) = decode(Burst(PATH, 4791, data, len(data)))
+    assert isinstance(found, Refused)
+    assert "version 1" in found.reason
 
 
 def test_families() -> None:

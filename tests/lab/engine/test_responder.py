@@ -103,6 +103,13 @@ def test_bounds(pair: Pair, opcode: Opcode, offset: int, length: int) -> None:
     refused(pair, request(pair, opcode, 100, [reth(pair, length, offset)], payload), NO_ACCESS)
 
 
+@pytest.mark.parametrize("opcode", [FIRST, READ])
+def test_more_than_a_message_holds(pair: Pair, opcode: Opcode) -> None:
+    """IBTA 9.7.4.1.6: a DMA length above 2^31 is an invalid request, whatever its key."""
+    payload = b"x" * MTU if opcode is FIRST else b""
+    refused(pair, request(pair, opcode, 100, [reth(pair, (1 << 31) + 1)], payload), INVALID)
+
+
 def test_unknown_key(pair: Pair) -> None:
     refused(pair, request(pair, WRITE, 100, [reth(pair, 4, key=1)], b"xxxx"), NO_ACCESS)
     assert pair.b.device.events[0].kind is AsyncKind.QP_ACCESS_ERR
