@@ -12,6 +12,7 @@ for _name, _arguments in {
     "mmap": [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long],
     "munmap": [ctypes.c_void_p, ctypes.c_size_t],
     "madvise": [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int],
+    "mincore": [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p],
     "malloc": [ctypes.c_size_t],
     "free": [ctypes.c_void_p],
     "posix_memalign": [ctypes.POINTER(ctypes.c_void_p), ctypes.c_size_t, ctypes.c_size_t],
@@ -80,6 +81,16 @@ def posix_memalign(size: int, alignment: int = 8) -> int:
     assert found.value is not None
     ctypes.memset(found.value, 0, size)
     return found.value
+
+
+def is_mapped(addr: int, length: int) -> bool:
+    """Whether all of these bytes are there (mincore)."""
+    start = addr - addr % _mmap.PAGESIZE
+    size = addr + length - start
+    if addr >> 64 or length <= 0 or start + size > 1 << 64:
+        return not length
+    pages = (ctypes.c_ubyte * -(-size // _mmap.PAGESIZE))()
+    return not _libc.mincore(start, size, pages)
 
 
 def free(ptr: int) -> None:

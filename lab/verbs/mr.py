@@ -11,6 +11,7 @@ from typing import Any
 from lab.engine.memory import Access, Bind, Region
 from lab.verbs import libibverbs_enums as e
 from lab.verbs.base import PyverbsCM, inc_rkey, table, unsupported
+from lab.verbs.mem_alloc import is_mapped
 from lab.verbs.pd import PD
 from lab.verbs.pyverbs_error import PyverbsRDMAError, PyverbsUserError
 from lab.verbs.utils import access_flags_to_str
@@ -38,7 +39,8 @@ def _checked(access: int, what: str) -> Access:
 class MR(PyverbsCM):
     """`length` bytes of zeroed memory of its own, or those at `address`, registered with `access`.
 
-    `buf` is a real address. The two keys are one, as on rxe (rxe_mr_init).
+    `buf` is a real address. The two keys are one, as on rxe (rxe_mr_init). Memory at `address` must
+    stay as long as the region: it is not pinned.
 
     Support: partly. Access flags: local write, remote write, read and atomic, window binding, zero
     based; on demand (memory is never pinned) and the optional ones (relaxed ordering) are taken and
@@ -79,6 +81,8 @@ class MR(PyverbsCM):
     def _hold(self, length: int, address: int | None) -> None:
         """Take `length` bytes at `address`, or new ones."""
         if address:
+            if not is_mapped(address, length):
+                raise OSError(errno.EFAULT, "memory that is not there")
             self._memory: Any = (ctypes.c_char * length).from_address(address)
             self._view = memoryview(self._memory).cast("B")
         else:
@@ -109,6 +113,8 @@ class MR(PyverbsCM):
         if flags & e.IBV_REREG_MR_CHANGE_ACCESS:
             region = replace(region, access=_checked(access, what))
         if flags & e.IBV_REREG_MR_CHANGE_TRANSLATION:
+            if not is_mapped(addr, length):
+                raise PyverbsRDMAError(what, errno.EFAULT)
             self._hold(length, addr)
             base = addr if region.address else 0
             region = replace(region, address=base, view=self._view)

@@ -51,11 +51,16 @@ def too_large(**values: int) -> NoReturn:
 
 
 def _copied(num_sge: int, sg: Sequence[SGE] | None) -> tuple[Sge, ...]:
-    copied = tuple(Sge(sge.addr, sge.length, sge.lkey) for sge in (sg or ())[:num_sge])
-    for addr, length, lkey in copied:
-        if addr >> 64 or length >> 32 or lkey >> 32:
-            too_large(addr=addr, length=length, lkey=lkey)
-    return copied
+    if num_sge == 1 and sg:
+        return (_one(sg[0]),)
+    return tuple(_one(sge) for sge in (sg or ())[:num_sge])
+
+
+def _one(sge: SGE) -> Sge:
+    addr, length, lkey = sge.addr, sge.length, sge.lkey
+    if addr >> 64 or (length | lkey) >> 32:
+        too_large(addr=addr, length=length, lkey=lkey)
+    return Sge(addr, length, lkey)
 
 
 class RecvWR(PyverbsCM):

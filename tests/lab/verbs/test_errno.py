@@ -7,6 +7,7 @@ rdma-core (libibverbs, providers/rxe).
 from __future__ import annotations
 
 import errno
+import mmap
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 
 from lab.verbs import libibverbs_enums as e
+from lab.verbs import mem_alloc
 from lab.verbs.addr import AH, AHAttr, GlobalRoute
 from lab.verbs.cq import CQ, CompChannel
 from lab.verbs.mr import MR, MW, MWBind, MWBindInfo
@@ -104,6 +106,14 @@ def bound(a: End) -> MR:
     a.wait()
     a.kept = mw  # type: ignore[attr-defined]
     return mr
+
+
+def beyond() -> tuple[int, int, int]:
+    """(length, access, address) of two pages of which the second is none."""
+    page = mmap.PAGESIZE
+    address = mem_alloc.mmap(length=2 * page)
+    mem_alloc.munmap(address + page, page)
+    return 2 * page, LOCAL, address
 
 
 EINVAL, ENOMEM, EOPNOTSUPP = errno.EINVAL, errno.ENOMEM, errno.EOPNOTSUPP
@@ -281,6 +291,18 @@ MISUSES = {
         "Failed to register a MR. length: 8, access flags: 8",
         "ib_check_mr_access",
         lambda a: MR(a.pd, 8, e.IBV_ACCESS_REMOTE_ATOMIC),
+    ),
+    "memory that is not there": Misuse(
+        errno.EFAULT, "length: 4096", "ib_umem_get", lambda a: MR(a.pd, 4096, 1, address=4096)
+    ),
+    "memory that ends too early": Misuse(
+        errno.EFAULT, "Failed to register", "ib_umem_get", lambda a: MR(a.pd, *beyond())
+    ),
+    "memory of another place that is not there": Misuse(
+        errno.EFAULT,
+        "Failed to rereg",
+        "ib_umem_get",
+        lambda a: a.mr.rereg(e.IBV_REREG_MR_CHANGE_TRANSLATION, addr=4096, length=8),
     ),
     "access that no region here has": Misuse(
         EOPNOTSUPP,

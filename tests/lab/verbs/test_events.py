@@ -112,9 +112,10 @@ def test_drained() -> None:
         assert event(a) == e.IBV_EVENT_SQ_DRAINED
 
 
-def test_overrun_of_a_cq_is_told_once() -> None:
+@pytest.mark.parametrize("fast", [False, True])
+def test_overrun_of_a_cq_is_told_once(fast: bool) -> None:
     """What found no room is lost; what was there stays (11.6.3.1; rxe_cq_post)."""
-    with ends(connect=False) as (a, b):
+    with ends(connect=False, fast=fast) as (a, b):
         cq = CQ(a.ctx, 2)
         init = QPInitAttr(qp_type=e.IBV_QPT_RC, scq=cq, rcq=cq, cap=QPCap(max_send_wr=16))
         connect(a, b, "to_rts", qp_a=QP(a.pd, init))
