@@ -34,7 +34,7 @@ from dissectors.udp import UDP
 CUT, FRAGMENT, LENGTH = int(DamageCode.CUT), int(DamageCode.FRAGMENT), int(DamageCode.LENGTH)
 VALUE, OPCODE, PAD = int(DamageCode.VALUE), int(DamageCode.OPCODE), int(DamageCode.PAD)
 
-AHEAD = 4
+AHEAD = 8
 """Rows between the frame at hand and the one whose headers are brought near."""
 
 PART = 1 << 16
