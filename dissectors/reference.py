@@ -165,6 +165,10 @@ def reference() -> str:
         "Made from the declarations by `python -m dissectors.reference`; do not edit.",
         "Bits count from the top of a header's first byte. A field is `header.field` in commands"
         " (`bth.psn`), `header_field` as a column (`bth_psn`).",
+        "Commands take Wireshark's names too. Management datagrams have no columns in a table, but"
+        " `rocelab decode` filters and shows their fields as it does others:"
+        " `--filter cm.req --fields frame,cm.req.local_qpn,cm.req.starting_psn`"
+        " (`cm.req` is the header `CM_REQ`).",
         "In the diagrams a name longer than its field is cut.",
         "",
         "## Opcodes",

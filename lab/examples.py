@@ -44,6 +44,10 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("rocelab decode trace.pcap | head", "a line a packet"),
         ("rocelab decode trace.pcap -V -c 3", "every field of the first three"),
         ("rocelab decode trace.pcap --filter 'aeth and aeth.syndrome >= 0x60'", "only the NAKs"),
+        (
+            "rocelab decode trace.pcap --filter cm.req --fields frame,cm.req.starting_psn",
+            "announced by CM",
+        ),
         ("rocelab decode trace.pcap --fields frame,bth.opcode,bth.psn", "a table with tabs"),
         ("rocelab decode trace.pcap --filter 'bth.dest_qp == 0x11' -w one.pcapng", "one QP's"),
         ("rocelab decode trace.pcap --stats", "what the whole file holds"),

@@ -19,6 +19,7 @@ from dissectors.mad import MAD
 from dissectors.rules import HEADERS
 from dissectors.sa import RMPP, SA, PathRecord
 from dissectors.table import BASE, FIELDS, NETWORK, PacketTable, dtype
+from dissectors.text import ipv4, mac
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -26,6 +27,12 @@ MANAGEMENT: tuple[type[Header], ...] = (MAD, *MESSAGES.values(), IP_CM, RMPP, SA
 """Headers of management datagrams."""
 MANAGEMENT_FIELDS = {field.column: field for kind in MANAGEMENT for field in kind.fields}
 EVERY_FIELD: dict[str, Field] = FIELDS | MANAGEMENT_FIELDS
+ADDRESSES = frozenset(
+    name
+    for name, field in EVERY_FIELD.items()
+    if not isinstance(field, Data) and field.text(0) in (ipv4(0), mac(0))
+)
+"""Columns of numbers that people write as addresses."""
 EVERY_HEADER = (*HEADERS, *MANAGEMENT)
 
 
@@ -74,6 +81,11 @@ class Columns:
 
     def texts(self, name: str) -> list[str]:
         """A column as text: numbers in decimal, addresses as such, "" where there is none."""
+        if name in ADDRESSES:
+            spelt = EVERY_FIELD[name].text
+            there = self.present(name).tolist()
+            values = self.values(name).tolist()
+            return [spelt(value) if has else "" for value, has in zip(values, there, strict=True)]
         field = MANAGEMENT_FIELDS.get(name)
         if field is None:
             return self.table.texts(name)

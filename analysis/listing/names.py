@@ -11,6 +11,7 @@ from analysis.listing.columns import EVERY_FIELD, EVERY_HEADER
 from analysis.listing.errors import ListingError
 from dissectors.bth import BTH
 from dissectors.header import Header
+from dissectors.opcode import Opcode
 from dissectors.table import BASE
 
 TSHARK = {
@@ -51,6 +52,8 @@ def column(name: str) -> str:
     if found is None:
         last = name.rpartition(".")[2]
         near = sorted(known for known in columns() if known.rpartition(".")[2] == last)
+        if name.isupper():
+            near = sorted(op.name for op in Opcode if name in op.name)
         hint = f"did you mean {', '.join(near[:4])}?" if near else "docs/reference.md lists them"
         raise ListingError(f"no field {name!r}; {hint}")
     return found

@@ -49,10 +49,12 @@ def decode(capture: captures.Capture, options: Options, out: TextIO) -> None:
 
     Raises ListingError, CaptureError, OSError.
     """
+    if options.count is not None and options.count < 0:
+        raise ListingError(f"--count: expected 0 or more, found {options.count}")
     if options.stats:
         from analysis.listing import stats  # noqa: PLC0415 - loads numpy
 
-        document = stats.counts(capture, options.roce_port)
+        document = stats.counts(capture, options.roce_port, _chooser(options))
         as_json = options.form == "json"
         out.write((json.dumps(document, indent=2) if as_json else stats.text(document)) + "\n")
         return
@@ -64,11 +66,18 @@ def decode(capture: captures.Capture, options: Options, out: TextIO) -> None:
     start_ns = first[0].time_ns if first else 0
     frames = islice(_selected(capture, chain(first, frames), options), options.count)
     if options.write is not None:
+        _refuse_own(capture.file, options.write)
         with options.write.open("wb") as file:
             _copy(capture, frames, Writer(file))
         return
     for text in _texts(frames, start_ns, options):
         out.write(text + "\n")
+
+
+def _refuse_own(source: str, target: Path) -> None:
+    """Writing begins by emptying the file, which must not be the one that is read."""
+    if source != "-" and target.exists() and target.samefile(source):
+        raise ListingError(f"{target}: expected another file to write than the one read")
 
 
 def _selected(

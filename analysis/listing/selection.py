@@ -10,20 +10,22 @@ from __future__ import annotations
 
 import ast
 import operator
+import re
 from collections.abc import Callable
 from ipaddress import ip_address
 from typing import Any
 
 import numpy as np
 
-from analysis.listing.columns import Columns
+from analysis.listing.columns import ADDRESSES, EVERY_FIELD, Columns
 from analysis.listing.errors import ListingError
-from analysis.listing.names import column, headers
+from analysis.listing.names import column, columns, headers
 from dissectors.decode import V4_MAPPED
 from dissectors.opcode import Opcode
 from dissectors.table import PacketTable
 
 Array = np.ndarray[Any, np.dtype[Any]]
+MAC = r"(?i)[0-9a-f]{2}(:[0-9a-f]{2}){5}"
 MAX_LENGTH = 2000
 """Characters of an expression: more is a mistake, or an attack on the parser's stack."""
 
@@ -94,6 +96,7 @@ def _compared(table: Columns, how: ast.cmpop, left: ast.expr, right: ast.expr) -
         raise ListingError(f"cannot compare with {type(how).__name__}")
     values, present = _values(table, left)
     others, also = _values(table, right)
+    values, others = _address(values, left, others), _address(others, right, values)
     if isinstance(values, Opcodes) or isinstance(others, Opcodes):
         return np.asarray(present & also & _opcodes(compare, values, others))
     if _is_bytes(values) != _is_bytes(others):
@@ -109,6 +112,17 @@ def _compared(table: Columns, how: ast.cmpop, left: ast.expr, right: ast.expr) -
             raise ListingError("addresses and bytes compare only by == and !=")
         return np.asarray(present & also & (same if compare is operator.eq else ~same))
     return np.asarray(present & also & compare(values, others))
+
+
+def _address(values: Any, node: ast.expr, others: Any) -> Any:
+    """`values` of `node`, as addresses are where it is a column of them and `others` is one."""
+    name = columns().get(_name(node))
+    if not isinstance(others, bytes) or name not in ADDRESSES or EVERY_FIELD[name].bits != 32:
+        return values
+    mapped = np.zeros((len(values), len(V4_MAPPED) + 4), np.uint8)
+    mapped[:, : len(V4_MAPPED)] = list(V4_MAPPED)
+    mapped[:, len(V4_MAPPED) :] = values.astype(">u4").view(np.uint8).reshape(-1, 4)
+    return mapped.view(f"V{mapped.shape[1]}")[:, 0]
 
 
 class Opcodes(tuple[int, ...]):
@@ -170,10 +184,12 @@ def _constant(value: object) -> Any:
     if isinstance(value, bool) or not isinstance(value, int | str):
         raise ListingError(f"expected a whole number or an address in quotes, found {value!r}")
     if isinstance(value, str):
+        if re.fullmatch(MAC, value):
+            return np.int64(int(value.replace(":", ""), 16))
         try:
             packed = ip_address(value).packed
         except ValueError:
-            raise ListingError(f"expected an IP address, found {value!r}") from None
+            raise ListingError(f"expected an IP or MAC address, found {value!r}") from None
         return packed if len(packed) == 16 else V4_MAPPED + packed
     if not 0 <= value < 1 << 64:
         raise ListingError(f"expected a number of at most 64 bits, found {value}")

@@ -6,6 +6,7 @@ A capture is counted part by part, so that memory does not grow with it.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -94,10 +95,17 @@ class Counts:
             self.payload = Counter({key: self.payload[key] for key in busiest})
 
 
-def counts(capture: Capture, roce_port: int) -> dict[str, Any]:
-    """The document of `decode --stats --json`."""
+def counts(
+    capture: Capture, roce_port: int, choose: Callable[[PacketTable], PacketTable] = lambda t: t
+) -> dict[str, Any]:
+    """The document of `decode --stats --json`, of what `choose` leaves of every part."""
+
+    def count(table: PacketTable) -> tuple[Counts, PacketTable]:
+        chosen = choose(table)
+        return Counts.of(chosen), chosen
+
     found = Counts()
-    for part, table in capture.each(lambda table: (Counts.of(table), table), roce_port):
+    for part, table in capture.each(count, roce_port):
         if found.flows:
             # Segments of a stream of iWARP that began in an earlier part do not say so themselves.
             part.paths = Counter(hierarchy(table, found.flows))

@@ -70,6 +70,13 @@ def test_a_large_file_is_shown_as_a_small_one(tmp_path: Path) -> None:
     assert len(by_rows) == 5
 
 
+def test_addresses_are_shown_as_such() -> None:
+    names = ["ip.src", "eth.dst", "infiniband.bth.psn"]
+    asked = [part for name in names for part in ("-e", name)]
+    theirs = tshark(RC, "-Y", "infiniband.bth", "-T", "fields", *asked)
+    assert rocelab(str(RC), "--fields", ",".join(names), "--filter", "bth") == theirs
+
+
 def test_json_lines() -> None:
     rows = [json.loads(line) for line in rocelab(str(RC), "--json").splitlines()]
     assert [row["frame"] for row in rows] == list(range(1, 64))
@@ -109,6 +116,20 @@ def test_stats_count_what_tshark_counts(path: Path) -> None:
     assert sum(row["packets"] for row in document["hierarchy"]) == len(theirs)
 
 
+def test_stats_of_those_selected() -> None:
+    document = json.loads(rocelab(str(RC), "--stats", "--json", "--filter", "reth"))
+    assert document["capture"]["packets"] == document["capture"]["roce_packets"] == 4
+
+
+def test_the_file_that_is_read_is_not_written(tmp_path: Path) -> None:
+    path = tmp_path / "mine.pcap"
+    path.write_bytes(RC.read_bytes())
+    (tmp_path / "link").symlink_to(path)
+    for target in (path, tmp_path / "link"):
+        assert "another file to write" in rocelab(str(path), "-w", str(target), status=2)
+    assert path.read_bytes() == RC.read_bytes()
+
+
 def test_standard_input_and_an_early_end() -> None:
     whole = rocelab(str(RC))
     assert rocelab("-", stdin=RC.read_bytes()) == whole
@@ -125,6 +146,7 @@ def test_what_cannot_be_read(tmp_path: Path) -> None:
     assert "found a character device" in rocelab("/dev/null", status=2)
     assert "No such file" in rocelab(str(tmp_path / "absent"), status=2)
     assert "did you mean bth.psn" in rocelab(str(RC), "--fields", "psn", status=2)
+    assert "expected 0 or more" in rocelab(str(RC), "-c", "-1", status=2)
     assert "expected comparisons" in rocelab(str(RC), "--filter", "===", status=2)
 
 
