@@ -91,4 +91,4 @@ def test_of_many_connections_only_those_that_tell_something_are_listed(folder):
         j if i == 41 else replace(j, verdict=PsnVerdict.MATCH) for i, j in enumerate(judgements)
     ]
     shown = telling(even)
-    assert [j.connection for j in shown] == [*(n for n in range(10) for _ in "ab"), 20]
+    assert [j.connection for j in shown] == [n for n in (*range(10), 20) for _ in "ab"]
