@@ -24,6 +24,8 @@ from analysis.statistics import (
 )
 
 SCHEMA = 1
+SHARE = 0.8
+"""Of the false alarms allowed, those left to fingerprints: what they find says more."""
 PARTS = 64
 GAPS = 10_000
 """Gaps between neighbours that the document holds at most."""
@@ -124,15 +126,16 @@ class Survey:
 
 def survey(draws: Sequence[Draw], alpha: float = ALPHA) -> Survey:
     """Judge `draws`, in the order drawn; `alpha` is the share of healthy sources that fail."""
-    tested = examine(draws, alpha / 2)
+    level = (1 - SHARE) * alpha
+    tested = examine(draws, level)
     return Survey(
         draws,
         tested,
-        significant(tested, alpha / 2),
+        significant(tested, level),
         estimates(draws),
-        find_fingerprints(draws, alpha / 2),
-        least_for_stuck_bit(alpha / 2 / len(TESTS) / BITS),
-        alpha / 2,
+        find_fingerprints(draws, SHARE * alpha),
+        least_for_stuck_bit(level / len(TESTS) / BITS),
+        level,
     )
 
 

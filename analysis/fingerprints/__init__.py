@@ -29,7 +29,7 @@ FINGERPRINTS = (
     "glibc-random",
     "mt19937",
 )
-ALPHA = 0.005
+ALPHA = 0.008
 NEARLY = 0.9
 """Share of the draws that one source must explain to be all there is to say."""
 

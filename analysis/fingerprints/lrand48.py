@@ -40,11 +40,11 @@ from analysis.fingerprints.streams import (
     first_seeds,
     lrand48_seeds,
     lrand48_stream,
+    pids_and_seconds,
     psn_of,
     retreat,
     seeded,
 )
-from analysis.pairing import Ints
 
 SEEDS = 1 << SEED_BITS
 WINDOWS = (3, 60, 3600)
@@ -88,7 +88,7 @@ def stream(state: int, count: int) -> list[int]:
 
 def _seeds(processes: Sequence[Sequence[Draw]]) -> Iterator[Match]:
     for process in processes[:PROCESSES]:
-        for seed, before in lrand48_seeds(psns(process[:2]), SKIPPED):
+        for seed, before in lrand48_seeds([draw.psn for draw in process[:2]], SKIPPED):
             foretold = stream(seeded(seed), before + len(process) + 1)[before:]
             fits = sum(draw.psn == psn for draw, psn in zip(process, foretold, strict=False))
             if fits == len(process) or fits > 2:
@@ -129,31 +129,8 @@ def origin_of(seeds: Sequence[int], time_ns: int | None) -> tuple[float, int, in
     """How one of `seeds` came of pid * second: (chance, pid, second), least likely by chance."""
     if time_ns is None or time_ns < CLOCKS_FROM:
         return None
-    ages = np.arange(-1, WINDOWS[-1])
-    seconds = time_ns // 10**9 - ages
-    window = np.array(WINDOWS)[np.searchsorted(WINDOWS, ages, "right")]
-    best: tuple[float, int, int] | None = None
-    for seed in seeds:
-        pids = _pids_of(seed, seconds)
-        tried = len(WINDOWS) * len(seeds) * (window + 1) * pids
-        at = int(tried.argmin())
-        found = min(1.0, float(tried[at]) / SEEDS), int(pids[at]), int(seconds[at])
-        best = found if best is None else min(best, found)
-    return best
-
-
-def _pids_of(seed: int, seconds: Ints) -> Ints:
-    """The smallest pid with pid * second = seed modulo 2^25, by second; SEEDS if there is none."""
-    power = seconds & -seconds  # the largest power of two in each
-    odd = seconds // power
-    inverse = odd
-    for _ in range(5):  # Newton: the bits that are right double
-        inverse = inverse * (2 - odd * inverse) % SEEDS
-    modulus = np.maximum(1, SEEDS // power)
-    pids = seed // power * inverse % modulus
-    pids = np.where(pids == 0, modulus, pids)
-    found: Ints = np.where((seed % power == 0) & (power < SEEDS), pids, SEEDS)
-    return found
+    tried, pid, second = pids_and_seconds(seeds, time_ns // 10**9, WINDOWS)
+    return min(1.0, len(WINDOWS) * len(seeds) * tried / SEEDS), pid, second
 
 
 def _pids(processes: Sequence[Sequence[Draw]]) -> Iterator[Match]:

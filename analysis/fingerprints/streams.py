@@ -4,12 +4,15 @@ lrand48 (POSIX): X' = (0x5DEECE66D X + 11) mod 2^48, output X' >> 17; srand48(se
 << 16 | 0x330E. A PSN is the output's low 24 bits, bits 17 to 40 of X', and those depend on bits 0
 to 40 of X alone: 25 bits of the seed, or 17 bits below a known PSN.
 
-random() (glibc, TYPE_3): r[i] = r[i-3] + r[i-31] mod 2^32, output r[i] >> 1; the first 344 values
-come of the seed, the first 310 of those after 34 are thrown away.
+random() (glibc, TYPE_3): r[0] is the seed, r[i] = 16807 r[i-1] mod (2^31 - 1) up to 30, r[31..33] =
+r[0..2], then r[i] = r[i-3] + r[i-31] mod 2^32, output r[i] >> 1, the first 310 of them thrown away.
+So each output is a sum of the 31 seeded words with fixed weights.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -52,18 +55,32 @@ def seeded(seed: int) -> int:
 
 
 def first_seeds(psn: int) -> list[int]:
-    """The seeds modulo 2^25 whose first PSN is `psn`: two on average."""
-    return [seed for seed, _ in lrand48_seeds(np.array([psn]))]
+    """The two seeds modulo 2^25 whose first PSN is `psn`."""
+    return [seed for seed, _ in lrand48_seeds([psn])]
 
 
-def lrand48_seeds(psns: Array, skip: int = 0) -> list[tuple[int, int]]:
+def lrand48_seeds(psns: Sequence[int], skip: int = 0) -> list[tuple[int, int]]:
     """All (seed modulo 2^25, draws before the first) after which lrand48 gives `psns` in a row.
 
-    Up to `skip` draws may have gone before. All 2^25 seeds are covered without trying each: of the
-    2^17 states that show the first PSN, stepped backwards, those are kept that srand48 leaves.
+    Up to `skip` draws may have gone before. All 2^25 seeds are covered, and none is tried: srand48
+    sets the low 16 bits of the state, so they are known after every draw; with the 24 bits of a
+    PSN above them one bit is left open, and the generator runs backwards.
     """
-    found = _lrand48_seeds(np.asarray(psns, np.int64), skip)
-    return sorted((int(seed), int(before)) for seed, before in found)
+    found = []
+    low = LOW_WORD
+    for before in range(skip + 1):
+        low = (low * MULTIPLIER + INCREMENT) & 0xFFFF
+        for bit in (0, 1):
+            state = seed = int(psns[0]) << HIDDEN_BITS | bit << 16 | low
+            for psn in psns[1:]:
+                state = advance(state)
+                if psn_of(state) != psn:
+                    break
+            else:
+                for _ in range(before + 1):
+                    seed = retreat(seed)
+                found.append((seed >> 16, before))
+    return sorted(found)
 
 
 def lrand48_stream(
@@ -91,9 +108,33 @@ def born(state: int, within: int) -> tuple[int, int] | None:
     return None
 
 
+def pids_and_seconds(
+    seeds: Sequence[int], now: int, windows: Sequence[int]
+) -> tuple[float, int, int]:
+    """The pid times second, modulo 2^25, that gives one of `seeds` with fewest tried.
+
+    Tried are all smaller pids times all seconds of the smallest of the `windows` (seconds before
+    `now`, rising) that it lies in. Gives (how many those are, pid, second).
+    """
+    tried, pid, second = _pids_and_seconds(np.array(seeds), now, np.array(windows))
+    return float(tried), int(pid), int(second)
+
+
 def random_seeds(psns: Array, seeds: Array) -> list[int]:
     """Those of `seeds` after which glibc's random() gives `psns` from its first output on."""
-    return [int(seed) for seed in _random_seeds(np.asarray(psns, np.int64), np.asarray(seeds))]
+    wanted = np.asarray(psns, np.int64)
+    found = _random_seeds(wanted, np.asarray(seeds), _random_weights(len(wanted)))
+    return [int(seed) for seed in found]
+
+
+@cache
+def _random_weights(count: int) -> Array:
+    """What each word of the seeded state counts in each of the first outputs, modulo 2^32."""
+    words = [np.eye(DEGREE, dtype=np.int64)[i] for i in range(DEGREE)]
+    words += words[:SEPARATION]  # r[31..33] = r[0..2]
+    for _ in range(DISCARDED + count):
+        words.append((words[-SEPARATION] + words[-DEGREE]) & 0xFFFFFFFF)
+    return np.array(words[-count:])
 
 
 @compiled
@@ -152,27 +193,6 @@ def _lrand48_states(first: int, second: int, reach: int) -> list[int]:
 
 
 @compiled
-def _lrand48_seeds(psns: Array, skip: int) -> list[tuple[int, int]]:
-    found = []
-    for hidden in range(1 << HIDDEN_BITS):
-        state = psns[0] << HIDDEN_BITS | hidden
-        ahead = state
-        fits = True
-        for psn in psns[1:]:
-            ahead = (ahead * MULTIPLIER + INCREMENT) & STATE_MASK
-            if ahead >> HIDDEN_BITS != psn:
-                fits = False
-                break
-        if not fits:
-            continue
-        for before in range(skip + 1):
-            state = (state - INCREMENT) * INVERSE & STATE_MASK
-            if state & 0xFFFF == LOW_WORD:
-                found.append((state >> 16, before))
-    return found
-
-
-@compiled
 def _lrand48_hits(start: int, values: Array, reach: int) -> list[tuple[int, int]]:
     found = [(0, start >> HIDDEN_BITS)]
     for way in (1, -1):
@@ -194,27 +214,44 @@ def _lrand48_hits(start: int, values: Array, reach: int) -> list[tuple[int, int]
 
 
 @compiled
-def _random_seeds(psns: Array, seeds: Array) -> list[int]:
+def _pids_and_seconds(seeds: Array, now: int, windows: Array) -> tuple[int, int, int]:
+    modulus = 1 << SEED_BITS
+    best = (modulus * (windows[-1] + 1), 0, now)
+    for age in range(-1, windows[-1]):
+        second = now - age
+        window = windows[np.searchsorted(windows, age, "right")]
+        power = second & -second  # the largest power of two in it
+        if power >= modulus:
+            continue
+        odd = second // power
+        inverse = odd
+        for _ in range(5):  # Newton: the bits that are right double
+            inverse = inverse * (2 - odd * inverse) % modulus
+        for seed in seeds:
+            if seed % power == 0:
+                pid = seed // power * inverse % (modulus // power)
+                pid = pid if pid > 0 else modulus // power
+                if pid * (window + 1) < best[0]:
+                    best = (pid * (window + 1), pid, second)
+    return best
+
+
+@compiled
+def _random_seeds(psns: Array, seeds: Array, weights: Array) -> list[int]:
     found = []
     state = np.empty(DEGREE, np.int64)
     for seed in seeds:
         word = seed if seed != 0 else 1
         state[0] = word
         for i in range(1, DEGREE):
-            # 16807 times the word, modulo 2^31 - 1, by Schrage's method as glibc does.
-            high, low = word // 127773, word % 127773
-            word = 16807 * low - 2836 * high
-            if word < 0:
-                word += 2147483647
+            word = word % 2147483647 * 16807 % 2147483647
             state[i] = word
-        front, rear = SEPARATION, 0
         fits = True
-        for i in range(DISCARDED + len(psns)):
-            state[front] = (state[front] + state[rear]) & 0xFFFFFFFF
-            output = state[front] >> 1
-            front = front + 1 if front + 1 < DEGREE else 0
-            rear = rear + 1 if rear + 1 < DEGREE else 0
-            if i >= DISCARDED and output & PSN_MASK != psns[i - DISCARDED]:
+        for k in range(len(psns)):
+            total = 0
+            for i in range(DEGREE):
+                total += weights[k, i] * state[i]
+            if (total & 0xFFFFFFFF) >> 1 & PSN_MASK != psns[k]:
                 fits = False
                 break
         if fits:

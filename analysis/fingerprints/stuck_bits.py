@@ -4,7 +4,7 @@
 A range that is too small (rand() & 0xffff) shows as high bits that stay 0. Looked for in all draws
 together, then in those of each host. Chance: 2^-(n-1) for a bit to be the same in n draws; for k
 bits to the power k, times the ways to choose k bits of 24, times one more than the hosts there are.
-Fewer than 16 draws say nothing.
+Fewer than 17 draws say nothing.
 """
 
 from __future__ import annotations

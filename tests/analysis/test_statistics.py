@@ -21,7 +21,7 @@ from analysis.statistics import (
     serial_correlation,
     spread,
 )
-from analysis.survey import survey
+from analysis.survey import SHARE, survey
 
 ALPHA = 0.01
 
@@ -98,9 +98,9 @@ def test_no_verdict_that_the_number_of_draws_cannot_carry():
     rng = np.random.default_rng(13)
     few = survey(uniform(rng, 5))
     assert few.verdict is Verdict.INCONCLUSIVE
-    assert few.enough == least_for_stuck_bit(ALPHA / 2 / len(TESTS) / 24) == 17
-    assert "17" in few.headline
-    assert survey(uniform(rng, 17)).verdict is Verdict.PASS
+    assert few.enough == least_for_stuck_bit(ALPHA * (1 - SHARE) / len(TESTS) / 24) == 19
+    assert "19" in few.headline
+    assert survey(uniform(rng, 19)).verdict is Verdict.PASS
 
 
 def test_values_from_a_file(tmp_path):
