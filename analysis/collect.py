@@ -15,7 +15,7 @@ def collect(paths: Sequence[Path], values: Path | None, keylog: Path | None) -> 
     found: list[Draw] = []
     for path in paths:
         with readable(path):
-            found += draws.of_capture(gather(find(path, keylog, ())))
+            found += draws.of_capture(gather(find(path, keylog, ()), ask_bth=False))
     if values is not None:
         try:
             with readable(values):

@@ -140,8 +140,8 @@ def find(
     return Inputs(path, capture, truths, key_log, outputs=outputs, folder=path, run=run)
 
 
-def gather(inputs: Inputs) -> Context:
-    """Read everything and pair it up; ask tshark."""
+def gather(inputs: Inputs, *, ask_bth: bool = True) -> Context:
+    """Read everything and pair it up; ask tshark what TLS hides, and how it reads BTH."""
     capture: AnyCapture = (
         merge([inputs.capture, *inputs.more]) if inputs.more else captures.open(inputs.capture)
     )
@@ -173,7 +173,7 @@ def gather(inputs: Inputs) -> Context:
         statements=statements,
         conversations=paired,
         sequences=laid_out,
-        witness=_read_bth(evidence, laid_out, witness),
+        witness=_read_bth(evidence, laid_out, witness) if ask_bth else witness,
         key_log=key_log,
         truths=truths,
         folder=inputs.folder,

@@ -197,13 +197,13 @@ PINGPONG = tuple(
 )  # fmt: skip
 
 
-def write(path: Path, connections: int, kinds: Sequence[Kind]) -> None:
+def write(path: Path, connections: int, kinds: Sequence[Kind], drawn: type[Batch] = Batch) -> None:
     """A pcap (nanoseconds) of `connections`, each with a packet of every one of `kinds`."""
     lengths = [len(kind.frame) for kind in kinds]
     with path.open("wb") as stream:
         stream.write(np.array([0xA1B23C4D, 2 | 4 << 16, 0, 0, 1 << 18, 1], "<u4").tobytes())
         for first in range(0, connections, BATCH):
-            batch = Batch(np.arange(first, min(first + BATCH, connections)))
+            batch = drawn(np.arange(first, min(first + BATCH, connections)))
             parts = []
             for place, (kind, length) in enumerate(zip(kinds, lengths, strict=True)):
                 time_ns = START + (batch.number * len(kinds) + place) * 10_000
