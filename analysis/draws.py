@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -40,7 +41,12 @@ class Draw:
     @property
     def address(self) -> int | None:
         """The drawer's address as a number."""
-        return None if self.drawer is None else int(ip_address(self.drawer))
+        return None if self.drawer is None else _as_number(self.drawer)
+
+
+@cache
+def _as_number(address: str) -> int:
+    return int(ip_address(address))
 
 
 def psns(draws: Iterable[Draw]) -> Ints:

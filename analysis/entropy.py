@@ -15,11 +15,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
-import numpy as np
-
 from analysis.draws import Draw, psns
 from analysis.pairing import Ints
 from analysis.statistics import BITS, bits_of
+from dissectors.compiled import compiled
 
 Z = NormalDist().inv_cdf(0.995)
 """99 % confidence, two-sided (SP 800-90B writes 2.576)."""
@@ -50,21 +49,31 @@ def collision(bits: Ints) -> float:
 
     Two equal bits come after two or three; the mean wait is 2 + 2 p (1 - p), solved for p.
     """
-    waits = []
-    at = 0
-    values = bits.tolist()
-    while at + 2 <= len(values):
-        wait = 2 if values[at] == values[at + 1] else 3
-        if at + wait > len(values):
-            break
-        waits.append(wait)
-        at += wait
-    mean, deviation = float(np.mean(waits)), float(np.std(waits, ddof=1))
-    lower = mean - Z * deviation / math.sqrt(len(waits))
+    twos, threes = _waits(bits)
+    count = twos + threes
+    mean = 2 + threes / count
+    deviation = math.sqrt(twos * threes / count / (count - 1))
+    lower = mean - Z * deviation / math.sqrt(count)
     if lower < 2:
         return 0.0
     p = 0.5 + math.sqrt(max(0.0, 0.25 - (lower - 2) / 2))
     return -math.log2(p)
+
+
+@compiled
+def _waits(bits: Ints) -> tuple[int, int]:
+    """How often two equal bits come after two, and after three; a last wait cut off is left out."""
+    twos = threes = at = 0
+    while at + 2 <= len(bits):
+        if bits[at] == bits[at + 1]:
+            twos += 1
+            at += 2
+        elif at + 3 <= len(bits):
+            threes += 1
+            at += 3
+        else:
+            break
+    return twos, threes
 
 
 def estimates(draws: Sequence[Draw]) -> list[Estimate]:

@@ -27,6 +27,7 @@ SIZE = 1 << BITS
 POWER = 0.8
 SIMULATED = 4000
 CHUNK = 1_000_000
+LARGE = 4096
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
@@ -257,23 +258,34 @@ def spacing(draws: Sequence[Draw], alpha: float) -> Tested:
         return _too_few(name, n, needs)
     gaps = np.diff(np.concatenate((values, [values[0] + SIZE]))) / SIZE
     found = float((gaps**2).sum())
-    null = _greenwood(n)
-    place = int(np.searchsorted(null, found))
+    mean, deviation = greenwood(n)
+    null = _standard_greenwood(min(n, LARGE))
+    place = int(np.searchsorted(null, (found - mean) / deviation))
     p = min(1.0, 2 * (min(place, len(null) - place) + 1) / (len(null) + 1))
-    says = f"squared gaps add up to {found * n:.2f}/n, {2 * n / (n + 1):.2f}/n are expected"
+    says = f"squared gaps add up to {found * n:.2f}/n, {mean * n:.2f}/n are expected"
     return Tested(name, n, needs, p, found, says)
 
 
+def greenwood(n: int) -> tuple[float, float]:
+    """Mean and standard deviation of the sum of squares of `n` random gaps (Moran 1947)."""
+    variance = 4 * (n - 1) / ((n + 1) ** 2 * (n + 2) * (n + 3))
+    return 2 / (n + 1), math.sqrt(variance)
+
+
 @cache
-def _greenwood(n: int) -> Array:
-    """Sorted sums of squares of `n` random gaps on a circle of length 1; always the same ones."""
+def _standard_greenwood(n: int) -> Array:
+    """Sorted sums of squares of `n` random gaps on a circle of length 1, in standard deviations.
+
+    Simulated, always the same ones. From LARGE gaps on the shape hardly changes any more.
+    """
     rng = np.random.default_rng(n)
     rows = max(1, CHUNK // n)
     found = []
     for _ in range(-(-SIMULATED // rows)):
         gaps = rng.exponential(size=(rows, n))
         found.append((gaps**2).sum(axis=1) / gaps.sum(axis=1) ** 2)
-    return np.sort(np.concatenate(found))
+    mean, deviation = greenwood(n)
+    return (np.sort(np.concatenate(found)) - mean) / deviation
 
 
 def _too_few(name: str, n: int, needs: int, what: str = "draws") -> Tested:

@@ -192,6 +192,7 @@ def _followed(
     if len(hits) < 3:
         return None
     frames = {draw.psn: draw.frame for draw in reversed(draws)}
+    hit = {psn for _, psn in hits}
     # The first hit, and whichever of the pair lies further on, gave the state.
     further = len(hits) - 2
     log_p = (
@@ -202,7 +203,7 @@ def _followed(
         + math.log2(further + 1)
         + further * math.log2(REACH * len(values) / (1 << BITS))
     )
-    explained = sum(draw.psn in {psn for _, psn in hits} for draw in draws)
+    explained = sum(draw.psn in hit for draw in draws)
     following = Prediction(psn_of(_walked(state, hits[-1][0] + 1)), None)
     shown = [Prediction(psn, psn, frames[psn]) for _, psn in hits[2 : 2 + SHOWN]]
     match = Match(
@@ -215,7 +216,7 @@ def _followed(
         math.log2(max(1.0, (hits[-1][0] - hits[0][0]) / (len(hits) - 1))),
         (*shown, following),
     )
-    return match, {psn for _, psn in hits}
+    return match, hit
 
 
 def _walked(state: int, steps: int) -> int:

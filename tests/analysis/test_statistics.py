@@ -16,9 +16,11 @@ from analysis.statistics import (
     bit_bias,
     bytes_uniform,
     duplicates,
+    greenwood,
     least_for_stuck_bit,
     runs,
     serial_correlation,
+    spacing,
     spread,
 )
 from analysis.survey import SHARE, survey
@@ -61,6 +63,20 @@ def test_runs_of_the_published_example():
     changes = sum(a != b for a, b in pairwise(bits))
     assert found.statistic == changes + 1
     assert found.p == pytest.approx(stats.binomtest(changes, 19).pvalue)
+
+
+@pytest.mark.parametrize("n", [10, 500, 20_000])
+def test_squared_gaps_against_a_simulation(n):
+    """Moran's moments, and a p-value that is uniform, also where the null is that of fewer gaps."""
+    rng = np.random.default_rng(n)
+    times = 120
+    gaps = rng.dirichlet(np.ones(n), size=times)
+    sums = (gaps**2).sum(axis=1)
+    mean, deviation = greenwood(n)
+    assert sums.mean() == pytest.approx(mean, abs=4 * deviation / times**0.5)
+    assert sums.std() == pytest.approx(deviation, rel=0.5)
+    found = [spacing(uniform(rng, n), ALPHA).p for _ in range(times // 4)]
+    assert stats.kstest(found, "uniform").pvalue > 1e-3
 
 
 def test_duplicates_against_the_birthday_bound():
