@@ -6,6 +6,8 @@ import errno
 import os
 import threading
 from collections.abc import Callable, Mapping
+from functools import partial
+from ipaddress import ip_address
 
 from lab.verbs.adapter import Adapter
 from lab.verbs.pyverbs_error import PyverbsRDMAError
@@ -24,10 +26,18 @@ class Devices:
         self._lock = threading.Lock()
 
     @classmethod
-    def from_environment(cls) -> Devices:
-        """What ROCELAB_DEVICES lists: `roce_0=127.0.0.11 roce_1=::1`; none where it is not set."""
-        pairs = (word.split("=", 1) for word in os.environ.get(VARIABLE, "").split())
-        return cls({name: _starter(address) for name, address in pairs})
+    def from_environment(cls, start: Callable[[str], Adapter] = Adapter) -> Devices:
+        """What ROCELAB_DEVICES lists: `roce_0=127.0.0.11 roce_1=::1`; none where it is not set.
+
+        PyverbsRDMAError for a word that is no name and address.
+        """
+        words = os.environ.get(VARIABLE, "").split()
+        pairs = [word.partition("=") for word in words]
+        for word, (name, _, address) in zip(words, pairs, strict=True):
+            if not (name and _is_address(address)):
+                expected = f"{VARIABLE}: expected NAME=ADDRESS, found {word!r}"
+                raise PyverbsRDMAError(expected, errno.EINVAL)
+        return cls({name: partial(start, address) for name, _, address in pairs})
 
     @property
     def names(self) -> list[str]:
@@ -62,5 +72,9 @@ class Devices:
         adapter.close()
 
 
-def _starter(address: str) -> Callable[[], Adapter]:
-    return lambda: Adapter(address)
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True

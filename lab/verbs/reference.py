@@ -34,7 +34,7 @@ HEAD = """# The verbs API
 Python API; the names of 44 too), on the userspace transport. A program written for pyverbs runs as
 it stands:
 
-    ROCELAB_DEVICES="roce_0=127.0.0.11" python -m lab.verbs PROGRAM [ARGUMENT]...
+    ROCELAB_DEVICES="roce_0=127.0.0.11" python -m lab.verbs [--fast] PROGRAM [ARGUMENT]...
 
 Refused verbs raise `PyverbsRDMAError` with the errno of libibverbs and the rule that was broken.
 What is not supported is refused with EOPNOTSUPP, as a device without the feature does.

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.lab.verbs.ends import HOSTS
 
 EXAMPLE = Path(__file__).resolve().parents[3] / "docs" / "examples" / "pyverbs_write.py"
@@ -23,8 +25,9 @@ def run(*words: object, devices: str = "") -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_example() -> None:
-    done = run(EXAMPLE, "roce_0", devices=f"roce_0={HOSTS[0]}")
+@pytest.mark.parametrize("options", [[], ["--fast"]])
+def test_the_example(options: list[str]) -> None:
+    done = run(*options, EXAMPLE, "roce_0", devices=f"roce_0={HOSTS[0]}")
     assert done.stderr == ""
     assert done.stdout == "written without the other side's help\n"
 
@@ -45,9 +48,16 @@ def test_what_is_not_there_is_not_found(tmp_path: Path) -> None:
     assert "No module named 'pyverbs.cmid'" in run(program).stderr
 
 
+@pytest.mark.parametrize("devices", ["roce_0", "=127.0.0.1", "roce_0=eth0"])
+def test_devices_that_are_none(devices: str) -> None:
+    done = run(EXAMPLE, "roce_0", devices=devices)
+    assert f"expected NAME=ADDRESS, found {devices!r}" in done.stderr
+
+
 def test_no_program() -> None:
-    for words in ((), ("--help",)):
-        assert "python -m lab.verbs PROGRAM" in run(*words).stderr
+    for words, status in (((), 2), (("--fast",), 2), (("--help",), 0)):
+        assert run(*words).returncode == status
+        assert "python -m lab.verbs [--fast] PROGRAM" in run(*words).stderr
     done = run("/nowhere.py")
     assert done.stderr == "/nowhere.py: expected a Python program, found no such file\n"
-    assert done.returncode == 1
+    assert done.returncode == 2
