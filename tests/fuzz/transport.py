@@ -29,11 +29,11 @@ from dissectors.udp import ROCE_PORT
 from lab.engine.burst import Path
 from lab.engine.outer import outer_state
 from lab.verbs import libibverbs_enums as e
-from tests.lab.verbs.ends import End, ends
+from tests.lab.verbs.ends import End, ends, own_address
 
-ENDS = ("127.0.0.41", "127.0.0.42")
-STRANGER = "127.0.0.43"
-SQ_PSNS = (0x200000, 0x600000)
+SQ_PSNS = {41: 0x200000, 42: 0x600000}
+"""By the last byte of an end's address: what it sends first."""
+STRANGER = 43
 SIZE, CHUNK = 1 << 18, 1 << 15
 POOL = 4000
 """Different datagrams of each kind."""
@@ -87,8 +87,7 @@ def misplaced(random: Random, path: Path, port: int) -> bytes:
 
 def replayed(random: Random, path: Path, port: int) -> bytes:
     """Sound, from the peer, and long done."""
-    first = SQ_PSNS[path.source != socket.inet_aton(ENDS[0])]
-    number = (first - random.randint(1, 1 << 20)) & 0xFFFFFF
+    number = (SQ_PSNS[path.source[-1]] - random.randint(1, 1 << 20)) & 0xFFFFFF
     opcode, headers = random.choice(
         [
             (Opcode.RC_SEND_ONLY, b""),
@@ -101,23 +100,26 @@ def replayed(random: Random, path: Path, port: int) -> bytes:
     return sealed(path, port, bth.pack() + headers + payload)
 
 
-KINDS = {noise: STRANGER, strange: STRANGER, spoiled: "", misplaced: "", replayed: ""}
-"""What is sent, and from where ("": the peer's address)."""
+STRANGE = (noise, strange)
+KINDS = (*STRANGE, spoiled, misplaced, replayed)
+"""What is sent, all but `STRANGE` from the peer's address."""
 
 
-def attack(count: int, seed: int, rate: int) -> None:
-    """Send `count` datagrams to each end in turn."""
+def attack(network: str, count: int, seed: int, rate: int) -> None:
+    """Send `count` datagrams to the ends at `network` ("127.0.0")."""
     random = Random(seed)
     pool: list[tuple[socket.socket, str, bytes]] = []
-    for target, peer in (ENDS, ENDS[::-1]):
-        for make, source in KINDS.items():
+    for target, peer in (tuple(SQ_PSNS), tuple(SQ_PSNS)[::-1]):
+        for make in KINDS:
+            source = f"{network}.{STRANGER if make in STRANGE else peer}"
+            goal = f"{network}.{target}"
             sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
             sock.setsockopt(socket.IPPROTO_IP, 10, 2)  # IP_MTU_DISCOVER, DO: identification 0
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
-            sock.bind((source or peer, 0))
+            sock.bind((source, 0))
             port = sock.getsockname()[1]
-            path = Path(socket.inet_aton(source or peer), socket.inet_aton(target))
-            pool += [(sock, target, make(random, path, port)) for _ in range(POOL)]
+            path = Path(socket.inet_aton(source), socket.inet_aton(goal))
+            pool += [(sock, goal, make(random, path, port)) for _ in range(POOL)]
     random.shuffle(pool)
     start = time.monotonic()
     for number in range(count):
@@ -165,9 +167,13 @@ def expect(found: Any, expected: Any) -> None:
 
 def besieged(count: int, seed: int, *, fast: bool, rate: int = 0) -> tuple[int, dict[str, int]]:
     """(rounds of transfers, both devices' counters together) under `count` hostile datagrams."""
-    with ends(ENDS, fast=fast, sq_psns=SQ_PSNS, timeout=TIMEOUT) as (a, b):
-        arguments = [str(value) for value in (count, seed, rate)]
-        command = [sys.executable, "-m", "tests.fuzz.transport", "--attack", *arguments]
+    network, _, _ = own_address(0).rpartition(".")
+    first, second = (f"{network}.{number}" for number in SQ_PSNS)
+    psns = (SQ_PSNS[41], SQ_PSNS[42])
+    with ends((first, second), fast=fast, sq_psns=psns, timeout=TIMEOUT) as (a, b):
+        given = {"--attack": network, "--count": count, "--seed": seed, "--rate": rate}
+        words = [str(word) for pair in given.items() for word in pair]
+        command = [sys.executable, "-m", "tests.fuzz.transport", *words]
         with subprocess.Popen(command) as attacker:
             rounds = converse(a, b, seed, lambda: attacker.poll() is None)
         if attacker.returncode:
@@ -182,10 +188,10 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--rate", type=int, default=0, help="datagrams a second; 0: all it can")
     parser.add_argument("--fast", action="store_true", help="connections in compiled code")
-    parser.add_argument("--attack", type=int, nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--attack", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.attack:
-        attack(*given.attack)
+        attack(given.attack, given.count, given.seed, given.rate)
         return
     rounds, counters = besieged(given.count, given.seed, fast=given.fast, rate=given.rate)
     sys.stdout.write(f"{rounds} rounds of transfers, all whole\n")

@@ -10,10 +10,10 @@ from lab.engine.burst import Burst
 from lab.engine.dcqcn import Dcqcn
 from lab.verbs import libibverbs_enums as e
 from lab.wire.faults import Action, Effect, Faults
-from tests.lab.verbs.ends import End, attributes, ends
+from tests.lab.verbs.ends import HOSTS, End, attributes, ends
 
 CE = 3
-ADDRESSES = [("127.0.0.25", "127.0.0.26"), ("::1", "::1")]
+ADDRESSES = [HOSTS, ("::1", "::1")]
 
 
 def counters(end: End) -> dict[str, int]:
