@@ -258,6 +258,8 @@ class FastDevice(Device):
         ready = list(self._ready.values())
         self._give_ready(ready, now)
         yield from super().transmit(now)
+        for qp in ready:
+            qp.stuck = False  # type: ignore[attr-defined]
         self._give_ready(ready, now)
         if self._port["fd"][0] < 0:
             yield from self._simulated()
@@ -265,11 +267,12 @@ class FastDevice(Device):
     def _give_ready(self, qps: list[QueuePair], now: int) -> None:
         for qp in qps:
             assert isinstance(qp, FastQueuePair)
-            if qp.slot is None and self._free and handover.ready(qp, now):
+            if qp.slot is None and not qp.stuck and self._free and handover.ready(qp, now):
                 self.give(qp, now)
 
     def _simulated(self) -> Iterator[Burst]:
         port = self._port[0]
+        paths = self._paths
         self._simulate(self.port_address, -1, 0)
         self.attend(int(port["now"]))
         used, place = int(port["sink_used"]), 0
@@ -278,9 +281,11 @@ class FastDevice(Device):
             parcel = self._sink[place : place + PARCEL_BYTES].view(PARCEL)[0]
             start, length = place + PARCEL_BYTES, int(parcel["length"])
             data = self._sink[start : start + length].tobytes()
-            path = self._paths[int(parcel["slot"])]
+            path = paths[int(parcel["slot"])]
             yield Burst(path, self.source_port, data, int(parcel["segment"]))
             place = start + (length + 7 & ~7)
+        if self._ready:
+            yield from self.transmit(int(port["now"]))
 
     def receive(self, burst: Burst, now: int) -> None:
         """In simulation: what arrived."""
@@ -303,6 +308,7 @@ class FastDevice(Device):
         for slot in self._recalled[:count].tolist():
             qp = self._queue_pairs.get(int(self._qps[slot]["number"]))
             if isinstance(qp, FastQueuePair) and qp.slot == slot:
+                qp.stuck = bool(self._qps[slot]["stuck"])
                 self.recall(qp)
         self._receive_slow(now)
         if port["fired"]:

@@ -42,7 +42,8 @@ def ready(qp: FastQueuePair, now: int) -> bool:
         qp.kind is QPType.RC
         and qp.state is QPState.RTS
         and requester.may_send(now)
-        and not (qp.limiting or qp.device.flow_control)
+        and qp.limiter is None
+        and not qp.device.flow_control
         and responder.settled
         and all(simple(request.work) for request in requester.queue)
         and not any(_in_the_middle(request) for request in requester.queue)

@@ -42,7 +42,7 @@ PORT = _record(
 )  # fmt: skip
 
 QP = _record(
-    "number", "slot", "active", "busy", "dest_qp", "p_key", "path_mtu", "access", "domain",
+    "number", "slot", "active", "stuck", "busy", "dest_qp", "p_key", "path_mtu", "access", "domain",
     "window", "timeout", "deadline", "signal_all",
     # Send queue: rows of SEND; those before head are retired, those from cursor on not begun.
     "sq", "sq_mask", "sq_head", "sq_cursor", "sq_tail",

@@ -37,6 +37,8 @@ class FastQueuePair(QueuePair):
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self.slot: int | None = None
+        self.stuck = False
+        """Compiled code could not go on with it: the engine shall have its turn first."""
         self.words: Any = None
         """The record in the table as 64-bit words, while there is one."""
         capacity: Capacity = self.capacity

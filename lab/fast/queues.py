@@ -32,6 +32,13 @@ def recall(port: Any, qp: Any) -> None:
 
 
 @njit
+def stick(port: Any, qp: Any) -> None:
+    """As `recall`, for something to send that only the engine knows how to deal with."""
+    qp.stuck = 1
+    recall(port, qp)
+
+
+@njit
 def full(ring_address: int) -> Any:
     """Whether a completion queue has no room."""
     ring = ring_at(ring_address, 0)

@@ -17,7 +17,7 @@ from lab.fast.fields import add, forward, must_ask, setter, span
 from lab.fast.layout import send_at
 from lab.fast.opcodes import FIRST, LAST, MIDDLE, ONLY, REQUESTS
 from lab.fast.outlet import room, seal
-from lab.fast.queues import recall
+from lab.fast.queues import stick
 from lab.fast.raw import memcpy
 from lab.fast.tables import reach
 
@@ -96,7 +96,7 @@ def _started(port: Any, qp: Any, packets: int) -> None:
 @njit
 def _ask(port: Any, qp: Any, row: Any) -> Any:
     if row.length and reach(port, row.key, row.address, row.length, _LOCAL_WRITE, qp.domain) == 0:
-        recall(port, qp)
+        stick(port, qp)
         return 0
     row.first_psn = qp.next_psn
     row.span = span(row.length, qp.path_mtu)
@@ -119,7 +119,7 @@ def _carry(port: Any, qp: Any, row: Any, budget: int) -> Any:
     if row.length and not row.flags & _INLINE:
         source = reach(port, row.key, row.address, row.length, 0, qp.domain)
         if source == 0:
-            recall(port, qp)
+            stick(port, qp)
             return 0
     path_mtu = qp.path_mtu
     if qp.sent == 0:

@@ -24,7 +24,7 @@ from lab.fast.fields import add, completes, fits, getter, setter, span
 from lab.fast.layout import receive_at, reply_at, ring_at
 from lab.fast.opcodes import FIRST, LAST, MIDDLE, ONLY, RESPONSES, SEND, WRITE
 from lab.fast.outlet import room, seal
-from lab.fast.queues import busy, full, push, recall
+from lab.fast.queues import busy, full, push, stick
 from lab.fast.raw import memcpy
 from lab.fast.requester import put_bth
 from lab.fast.tables import reach
@@ -234,7 +234,7 @@ def _data(port: Any, qp: Any, row: Any, budget: int) -> Any:
     if row.length:
         source = reach(port, row.key, row.va, row.length, _REMOTE_READ, qp.domain)
         if source == 0:
-            recall(port, qp)
+            stick(port, qp)
             return 0
     path_mtu = qp.path_mtu
     whole = span(row.length, path_mtu)

@@ -13,6 +13,7 @@ from lab.engine.events import Decision
 from lab.wire.faults import Action, Faults, Rates
 from lab.wire.tap import Tap
 from tests.lab.engine.test_recovery import Expectation, random_works
+from tests.lab.verbs.ends import ends
 from tests.pair import Pair, make_pair, roundtrip_until_done
 
 RATES = {
@@ -36,7 +37,7 @@ def conversation(seed: int, rates: dict[Action, float], *, fast: bool) -> dict[s
     )
     frames: list[tuple[int, bytes]] = []
     chance = Random(seed)
-    ends = [
+    faulty = [
         Faults(
             Tap(
                 wire,
@@ -47,7 +48,7 @@ def conversation(seed: int, rates: dict[Action, float], *, fast: bool) -> dict[s
         )
         for wire in pair.wires
     ]
-    pair.wires = (ends[0], ends[1])
+    pair.wires = (faulty[0], faulty[1])
     expected = Expectation(pair, works, random)
     roundtrip_until_done(pair)
     if pair.a.qp.state.name == "RTS":
@@ -76,3 +77,19 @@ def test_same_as_engine(kind: str) -> None:
         engine = conversation(seed, RATES[kind], fast=False)
         compiled = conversation(seed, RATES[kind], fast=True)
         assert compiled == engine, f"seed {seed}"
+
+
+def test_what_compiled_code_cannot_send_the_engine_fails() -> None:
+    """On sockets too: the queue pair is not handed to and fro."""
+    with ends(fast=True) as (a, b):
+        write = a.verbs.IBV_WR_RDMA_WRITE
+        a.send(write, 4, to=b, wr_id=1)
+        a.wait()
+        bad = a.verbs.SendWR(
+            wr_id=2, opcode=write, num_sge=1, sg=[a.verbs.SGE(a.mr.buf, 4, a.mr.lkey ^ 1)]
+        )
+        bad.set_wr_rdma(b.mr.rkey, b.mr.buf)
+        a.qp.post_send(bad)
+        a.send(write, 4, to=b, wr_id=3)
+        found = [(wc.wr_id, wc.status) for wc in a.wait(2)]
+        assert found == [(2, a.verbs.IBV_WC_LOC_PROT_ERR), (3, a.verbs.IBV_WC_WR_FLUSH_ERR)]
