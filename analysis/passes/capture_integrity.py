@@ -6,10 +6,17 @@ snap length; do TCP acknowledgements tell of bytes that the capture misses; and,
 directory, is every file still the one that was recorded (SHA-256), did the run complete, and do the
 devices' packet counters agree with the packets in the capture.
 
+The sums and counters show what was changed by accident, or by somebody who changed one thing and
+not the rest. They are not signed: who has the TLS keys (they are in the run) and edits the capture,
+TLS records included, the logs and the sums until all agree has made another run, and no judgement
+here can tell. What payloads hold is for the ends to compare (`checked` in their logs), not for
+these passes.
+
 Verdicts: *pass*; *fail* if evidence was changed after the run (`evidence-changed`,
 `counters-disagree`, `count-disagrees`); *inconclusive* if there is no RoCE (`no-roce`), the run did
 not complete (`run-not-complete`) or lost its keys (`keys-missing`), or packets are missing
-(`file-damaged`, `packets-dropped`, `packets-cut`, `tcp-gap`).
+(`file-damaged`, `packets-dropped`, `packets-cut`, `tcp-gap`). `captures-merged` remarks how several
+files were put together.
 """
 
 from __future__ import annotations

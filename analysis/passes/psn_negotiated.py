@@ -24,6 +24,18 @@ Verdict of a direction: *match*; *mismatch*; *swapped* (each end used what the o
 direction); *not-captured* (the capture began after the first request); *copies-disagree* (two
 places tell different announced PSNs); *not-negotiated* (nothing told what was announced).
 
+Findings: `psn-mismatch`, `psn-swapped`, `psn-off-by-n`, `psn-copies-disagree`, `psn-not-captured`
+(the verdict of a direction, with both values), `psn-missing` (announced and not seen, though it was
+answered or logged, or nothing at all was captured), `psn-unused` (announced, and its end sent no
+request: no fault), `psn-not-negotiated` (give --keylog, --truth, --log or --expect),
+`psn-unmatched` (an end that was told of is in no connection of the capture), `tls-not-decrypted`
+(the keys given are those of another session), `tls-not-checked` (see above), `witness-disagrees`
+and `witness-failed` (tshark reads another PSN, or no BTH).
+
+Queue pairs are paired by what was negotiated, else by DETH (UD), by which requests the responses
+answer, or by being the only candidates between two hosts; the table says how. Addresses are taken
+as they stand on the wire: behind a translator (NAT) nothing pairs.
+
 Verdict of the pass: *fail* for mismatch, swapped, off-by-n, copies-disagree, or a tshark that reads
 another PSN; *inconclusive* for what cannot be told: nothing negotiated or captured, TLS that the
 key log does not decrypt, requests missing that were answered or logged; else *pass*, if at least

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import json
+import re
 import subprocess
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -10,7 +13,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 import captures
-from analysis import annotate, junit
+from analysis import annotate, junit, passes
 from analysis.cli import app
 from analysis.document import document
 from analysis.finding import Verdict
@@ -177,6 +180,16 @@ def test_manual_pages(command):
     assert "psn-negotiated" in out
     assert "Whose PSN is it?" in command("passes", "psn-negotiated")[1]
     assert command("passes", "nonsense")[0] == 2
+
+
+@pytest.mark.parametrize("name", passes.PASSES)
+def test_a_manual_page_names_every_finding_of_its_pass(name):
+    """The codes that stand in its source beside what they weigh, `"psn-gap", Severity.WARNING`."""
+    module = importlib.import_module(f"analysis.passes.{name.replace('-', '_')}")
+    source = inspect.getsource(module)
+    codes = set(re.findall(r'"([a-z]+(?:-[a-z]+)+)",\s*Severity\.', source))
+    unnamed = {code for code in codes if f"`{code}`" not in module.__doc__}
+    assert not unnamed
 
 
 def test_document_is_plain_json(tmp_path, no_tshark):

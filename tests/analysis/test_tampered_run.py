@@ -7,6 +7,7 @@ into run.json, so that only what the evidence says about itself can betray the e
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -17,12 +18,14 @@ import pytest
 
 import captures
 from analysis.document import Results
-from analysis.finding import Status, Verdict
+from analysis.finding import PsnVerdict, Status, Verdict
 from analysis.verify import verify
 from captures.pcapng_writer import Writer
 from captures.run import evidence
 from dissectors.bth import BTH
+from dissectors.opcode import BY_VALUE
 from dissectors.packet import Packet
+from dissectors.psn import add
 from dissectors.tcp import TCP
 from tests.analysis.scene import secure_flow
 from tests.requires import tool
@@ -246,3 +249,47 @@ def test_forged_run_whose_keys_were_taken_away(copy, no_tshark):
     results = verify(copy)
     assert results.verdict is Verdict.INCONCLUSIVE
     assert "keys-missing" in codes(results)
+
+
+MOVED = 0x10
+
+
+def test_forged_everywhere_but_in_tls(copy):
+    """The client's PSNs moved in every packet (ICRC anew), every log and the sums: TLS betrays it.
+
+    This is what the exchange inside TLS is for. Without tshark, who reads it, the verdict says that
+    TLS itself was not checked.
+    """
+    results = verify(copy)
+    direction = results.judgements[0]
+    connection = results.context.conversations.connections[0]
+    assert direction.announced is not None
+    frames = frames_of(copy)
+    for number, packet in rows(frames, BTH):
+        opcode = BY_VALUE[packet[BTH].opcode]
+        assert opcode is not None
+        if (packet.ends[0] == connection.a.ip) == opcode.is_request:
+            bth = packet[BTH].replace(psn=add(packet[BTH].psn, MOVED))
+            headers = tuple(bth if isinstance(h, BTH) else h for h in packet.headers)
+            built = Packet(headers, packet.payload, packet.pad).build()
+            frames[number] = replaced(frames[number], built)
+    rewrite(copy, frames)
+    old, new = direction.announced, add(direction.announced, MOVED)
+    for host in ("client", "server"):
+        path = copy / f"truth-{host}.jsonl"
+        text = re.sub(rf'(_psn":\s*){old}\b', rf"\g<1>{new}", path.read_text())
+        assert text != path.read_text()
+        path.write_text(text)
+    forge(copy)
+    results = verify(copy)
+    assert results.verdict is Verdict.FAIL
+    assert results.judgements[0].verdict is PsnVerdict.COPIES_DISAGREE
+    assert results.judgements[0].witnesses["tls"].value == old
+    assert results.judgements[0].witnesses["bth"].value == new
+
+
+def test_without_tshark_the_run_says_that_tls_was_not_checked(copy, monkeypatch):
+    monkeypatch.setenv("PATH", "/nonexistent")
+    results = verify(copy)
+    assert results.verdict is Verdict.PASS
+    assert results.tls_unchecked
