@@ -15,6 +15,8 @@ from analysis.negotiated import Announced, End, Negotiated, ip_of_gid
 SOURCE = "rocelab"
 VERSION = 1
 LIMIT = 4096
+ENVELOPE = ("rocelab", "type")
+"""Keys of every message."""
 
 
 def read(dialogue: Dialogue) -> list[Negotiated]:
@@ -67,8 +69,13 @@ def _object(message: bytes) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def announced(values: dict[str, Any], frame: int | None = None) -> Announced | None:
-    """An EndpointInfo as what is known of that end; None where it is not one."""
+def announced(
+    values: dict[str, Any], frame: int | None = None, given: tuple[int, ...] = ()
+) -> Announced | None:
+    """An EndpointInfo as what is known of that end; None where it is not one.
+
+    `given` are further copies of its PSN.
+    """
     qpn, sq_psn, gid = (values.get(key) for key in ("qpn", "sq_psn", "gid"))
     if not (_is_24_bits(qpn) and _is_24_bits(sq_psn) and isinstance(gid, str)):
         return None
@@ -77,9 +84,11 @@ def announced(values: dict[str, Any], frame: int | None = None) -> Announced | N
         end=End(ip_of_gid(gid), qpn),
         sq_psn=sq_psn,
         frame=frame,
-        copies=(sq_psn,),  # type: ignore[arg-type]
+        copies=(sq_psn, *given),  # type: ignore[arg-type]
         path_mtu=mtu if type(mtu) is int and mtu > 0 else None,
-        parameters={k: v for k, v in values.items() if k not in ("rocelab", "type")},
+        parameters=values
+        if values.keys().isdisjoint(ENVELOPE)
+        else {k: v for k, v in values.items() if k not in ENVELOPE},
     )
 
 

@@ -7,7 +7,6 @@ copies of the two announced ones, and must agree with them.
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import replace
 from typing import Any
 
 from analysis.exchanges.rocelab import announced
@@ -17,6 +16,7 @@ from captures.truth import Event, Truth
 SOURCE = "truth"
 
 Given = dict[str, tuple[int, ...]]
+NOTHING: Given = {}
 
 
 def read(truth: Truth, observer: str) -> list[Negotiated]:
@@ -26,9 +26,9 @@ def read(truth: Truth, observer: str) -> list[Negotiated]:
     return [said for said in found if said is not None]
 
 
-def _given(truth: Truth) -> dict[str, Given]:
+def _given(truth: Truth) -> dict[int | str, Given]:
     """The PSNs given to the queue pair of each connection, by attribute."""
-    given: defaultdict[str, Given] = defaultdict(dict)
+    given: defaultdict[int | str, Given] = defaultdict(dict)
     for event in truth.named("qp_state"):
         attributes = event.get("attributes")
         for name in ("sq_psn", "rq_psn"):
@@ -39,17 +39,17 @@ def _given(truth: Truth) -> dict[str, Given]:
     return given
 
 
-def _key(event: Event) -> str:
-    return repr(event.get("connection"))
+def _key(event: Event) -> int | str:
+    connection = event.get("connection")
+    return connection if type(connection) is int else repr(connection)
 
 
-def _negotiated(event: Event, observer: str, given: dict[str, Given]) -> Negotiated | None:
-    local, remote = (_end(event.get(side)) for side in ("local", "remote"))
+def _negotiated(event: Event, observer: str, given: dict[int | str, Given]) -> Negotiated | None:
+    used = given.get(_key(event), NOTHING)
+    local = _end(event.get("local"), used.get("sq_psn", ()))
+    remote = _end(event.get("remote"), used.get("rq_psn", ()))
     if local is None or remote is None:
         return None
-    used = given.get(_key(event), {})
-    local = replace(local, copies=local.copies + used.get("sq_psn", ()))
-    remote = replace(remote, copies=remote.copies + used.get("rq_psn", ()))
     a, b = (local, remote) if event.get("role") == "client" else (remote, local)
     tls = event.get("tls")
     return Negotiated(
@@ -65,5 +65,5 @@ def _negotiated(event: Event, observer: str, given: dict[str, Given]) -> Negotia
     )
 
 
-def _end(values: Any) -> Announced | None:
-    return announced(values) if isinstance(values, dict) else None
+def _end(values: Any, given: tuple[int, ...]) -> Announced | None:
+    return announced(values, given=given) if isinstance(values, dict) else None

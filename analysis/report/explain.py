@@ -20,7 +20,7 @@ CHOSE = {
 HOW_TOLD = {
     "tls": "told the other inside an encrypted TLS session",
     "clear": "told the other in clear, where anyone on the path could read it",
-    "endpoint_log": "logged it (the telling itself is not in the capture)",
+    "endpoint_log": "logged it (the telling itself was not read)",
     "expect": "is expected, by the command line, to have told the other",
 }
 """Kind of evidence, the strongest first -> how an end's choice is known."""
