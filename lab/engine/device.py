@@ -43,6 +43,8 @@ class Device:
     ) -> None:
         self.dcqcn = dcqcn
         self.flow_control = flow_control
+        self.room: Callable[[int], int] | None = None
+        """Path MTU -> packets that a peer can be expected to hold; None: a window's."""
         self.source_port = source_port
         self.burst = burst
         self.memory = Memory()

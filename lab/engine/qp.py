@@ -162,6 +162,8 @@ class QueuePair:
             self._reset()
         elif (start, end) == (QPState.INIT, QPState.RTR):
             self.responder.reset(self.attributes.rq_psn)
+            if self.device.room is not None and self.kind is QPType.RC:
+                self.window = min(WINDOW, max(1, self.device.room(self.attributes.path_mtu)))
             self._established = False
         elif (start, end) == (QPState.RTR, QPState.RTS):
             self.requester.reset(self.attributes.sq_psn)

@@ -48,6 +48,7 @@ class Bottom(Wire, Protocol):
     address: IPv4Address | IPv6Address
 
     def fileno(self) -> int: ...
+    def room(self, payload: int) -> int: ...
     def close(self) -> None: ...
 
 
@@ -74,6 +75,8 @@ class Adapter:
         self._wire: Wire = stack(self._bottom) if stack else self._bottom
         self.device: Device = self._new_device(log, engine)
         self.device.on_event = self._deliver
+        # Half, for a peer whose buffer is like this end's: a READ may begin with a window full.
+        self.device.room = lambda path_mtu: self._bottom.room(path_mtu) // 2
         self.owners: dict[int, Context] = {}
         """Which Context gets the asynchronous events of a queue pair."""
         self.lock = threading.RLock()

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dissectors.ethernet import Ethernet
 from lab.engine.burst import Burst
 from lab.engine.outer import outer_headers
+from lab.engine.requester import WINDOW
 from lab.wire.ethernet import ETHERTYPES, datagram_of
 from lab.wire.udp import BATCH
 
@@ -36,6 +37,10 @@ class FrameWire:
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _SEND_LIMIT)
         kind = ETHERTYPES[self.address.version]
         self._ethernet = Ethernet(dst=_number(neighbour), src=_number(mac), type=kind).pack()
+
+    def room(self, payload: int) -> int:
+        """Any number: who sends too much has to wait."""
+        return WINDOW
 
     def fileno(self) -> int:
         return self._socket.fileno()

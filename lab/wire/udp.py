@@ -23,6 +23,8 @@ _SOL_UDP, _UDP_SEGMENT, _UDP_GRO = 17, 103, 104
 _SO_RCVBUFFORCE = 33
 _SO_ATTACH_FILTER, _SO_DETACH_FILTER = 26, 27
 RECEIVE_BUFFER = 8 << 20
+_AROUND, _SK_BUFF = 512, 256
+"""Bytes the kernel needs with a datagram's own in one block, and in a block of their own."""
 BATCH = 64
 """Datagrams taken at one go."""
 DEFAULT_HOPS = 64
@@ -73,6 +75,14 @@ class UdpWire:
     def receive_buffer(self) -> int:
         """Bytes of datagrams, with the kernel's own bookkeeping, that may wait to be received."""
         return self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+
+    def room(self, payload: int) -> int:
+        """How many datagrams of `payload` bytes may wait to be received; at least 1.
+
+        The kernel counts the block that one is kept in, which is of a power of two.
+        """
+        block = 1 << (payload + _AROUND - 1).bit_length()
+        return max(1, self.receive_buffer // (block + _SK_BUFF))
 
     def _sockaddr(self, packed: bytes) -> tuple[str, int] | tuple[str, int, int, int]:
         address = ipaddress.ip_address(packed)

@@ -8,6 +8,7 @@ import time
 import pytest
 
 from lab.verbs import libibverbs_enums as e
+from lab.wire import udp
 from tests.lab.verbs.ends import ends
 
 SHORT = 6
@@ -32,3 +33,20 @@ def test_an_ack_that_waits_in_the_socket_comes_before_the_timeout(fast: bool) ->
             adapter._keep_time()
             assert adapter.device.counters["completer_retry_err"] == 0
         assert [wc.status for wc in a.wait()] == [0]
+
+
+@pytest.mark.parametrize("fast", [False, True])
+@pytest.mark.parametrize("path_mtu", [1, 3, 5])
+def test_a_small_receive_buffer_loses_nothing(
+    fast: bool, path_mtu: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody receives until all is sent that may be: a program that sleeps, or is not scheduled."""
+    monkeypatch.setattr(udp, "RECEIVE_BUFFER", 1 << 17)
+    with ends(fast=fast, path_mtu=path_mtu, timeout=20) as (a, b):
+        with b.ctx.adapter.lock:
+            for number in range(8):
+                a.send(e.IBV_WR_RDMA_WRITE, 1 << 17, number << 17, to=b)
+        assert [wc.status for wc in a.wait(8)] == [0] * 8
+        for end in (a, b):
+            counters = end.ctx.adapter.device.counters
+            assert counters["out_of_seq_request"] == counters["completer_retry_err"] == 0

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from lab.engine.burst import Burst, Path
+from lab.wire import udp
 from lab.wire.udp import UdpWire
 
 A, B = "127.0.0.51", "127.0.0.52"
@@ -45,3 +46,19 @@ def test_loses_datagrams_one_by_one(wires: tuple[UdpWire, UdpWire]) -> None:
     b.lose(0)
     assert arriving(a, b) == bytes(range(COUNT))
     b.lose(0)
+
+
+@pytest.mark.parametrize("payload", [272, 528, 1040, 2064, 4112])
+def test_room_is_what_the_kernel_keeps(payload: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(udp, "RECEIVE_BUFFER", 1 << 17)
+    a, b = UdpWire(A), UdpWire(B)
+    path = Path(a.address.packed, b.address.packed)
+    count = b.room(payload)
+    for _ in range(count):
+        a.send(Burst(path, 4791, bytes(payload), payload), 0)
+    found = 0
+    while arrived := list(b.receive(0)):
+        found += len(arrived)
+    a.close()
+    b.close()
+    assert found == count > 10
