@@ -43,8 +43,8 @@ rdma-core's own Python tests run against it, from a source of rdma-core that you
 
     python -m tests.interop.rdma_core PATH-TO-RDMA-CORE
 
-What needs a kernel or a feature that is not supported is skipped, and nothing fails; a run is
-recorded in [tests/interop/rdma_core-59.txt](../tests/interop/rdma_core-59.txt).
+What needs a kernel or a feature that is not supported is skipped, and nothing fails: of rdma-core
+56.1, 59 and 65.0, recorded in [tests/interop/rdma_core-59.txt](../tests/interop/rdma_core-59.txt).
 
 This page is made from the docstrings: `python -m lab.verbs.reference > docs/verbs.md`.
 """

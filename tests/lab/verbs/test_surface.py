@@ -122,3 +122,4 @@ def test_the_names_of_pyverbs_44() -> None:
     old = import_module("lab.verbs.enums")
     assert old.IBV_QPT_RC is e.IBV_QPT_RC
     assert old.ibv_qp_type is e.ibv_qp_type
+    assert old._IBV_ADVISE_MR_FLAG_FLUSH == 1
