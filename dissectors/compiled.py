@@ -3,10 +3,31 @@
 from __future__ import annotations
 
 import logging
+import sys
+from importlib import import_module
 from typing import Any
 
 import numba
 from numba.core import event
+
+
+def _without_blas() -> None:
+    """Have numba look for BLAS, which it does once, where there is none to find.
+
+    Looking loads all of scipy.linalg, which takes as long as all else before the first kernel runs;
+    no kernel multiplies matrices.
+    """
+    modules: dict[str, Any] = sys.modules
+    if "scipy.linalg" in modules:
+        return
+    modules["scipy.linalg"] = None  # what is None there cannot be imported
+    try:
+        import_module("numba.np.arraymath")
+    finally:
+        del modules["scipy.linalg"]
+
+
+_without_blas()
 
 LOG = logging.getLogger("rocelab.compiled")
 """Tells when something is compiled, which takes seconds; what is taken from disk is not told."""
