@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 import numpy as np
 
 from captures.files import open_regular
-from captures.model import Contents, Frame
+from captures.model import CaptureError, Contents, Frame
 from captures.stream import Stream
 from captures.unpack import kind_of
 from dissectors.rules import Spread
@@ -33,6 +34,12 @@ FRAMES = 1 << 14
 BYTES = 1 << 24
 """Frames, and bytes of them, that are read one by one before they become a table."""
 
+ROW = 400
+"""Bytes of memory that a packet of a table takes, and what it is judged by."""
+
+SHARE = 0.5
+"""How much of the free space of its folder a temporary file may take."""
+
 THREADS = 4
 """Parts of a mapped file that are at work at a time, at most: each is held in memory."""
 
@@ -51,11 +58,28 @@ def whole(capture: Capture, roce_port: int) -> PacketTable:
             data, batches = indexed
             with ThreadPoolExecutor() as threads:
                 threads.submit(bring_near, data)
-                columns = zip(*batches, strict=True)
+                columns = zip(*_held(capture, batches), strict=True)
                 places = [np.concatenate(each) for each in columns]
                 table = _table(data, places, contents, 1, roce_port, spread=threads.map)
         capture.end()
         return table
+
+
+def _held(capture: Capture, batches: Iterator[Places]) -> Iterator[Places]:
+    """`batches`; raises CaptureError where they are more than memory holds as a table."""
+    most = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // ROW
+    count = 0
+    for places in batches:
+        count += len(places.position)
+        if count > most:
+            raise CaptureError(
+                capture.file,
+                int(places.position[0]),
+                f"at most {most} packets, which is what this machine's memory holds at once",
+                "more",
+                "count them with rocelab decode --stats, or take a part with --filter and -w",
+            )
+        yield places
 
 
 def parts(
@@ -167,8 +191,18 @@ def _plain(capture: Capture) -> Iterator[tuple[BinaryIO, str]]:
                 yield file, ""
                 return
     with tempfile.TemporaryFile() as unpacked:
+        most = int(shutil.disk_usage(tempfile.gettempdir()).free * SHARE)
         with capture.take() as stream:
             while data := stream.read(1 << 20):
                 unpacked.write(data)
+                if stream.offset > most:
+                    raise CaptureError(
+                        capture.file,
+                        stream.offset,
+                        f"at most {most} bytes when unpacked: half of what is free in"
+                        f" {tempfile.gettempdir()}",
+                        "more",
+                        "unpack it where there is room, or let TMPDIR name such a folder",
+                    )
         unpacked.flush()
         yield unpacked, stream.failure

@@ -187,3 +187,27 @@ def test_a_table_of_standard_input() -> None:
         [sys.executable, "-c", TABLE], input=content, capture_output=True, check=True
     )
     assert int(done.stdout) == 120 * len(captures.open(SAMPLES[0]).table())
+
+
+def test_more_packets_than_memory_holds_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "large.pcap"
+    path.write_bytes(repeated(SAMPLES[0], 120))
+    monkeypatch.setattr(tables, "ROW", 1 << 60)
+    capture = captures.open(path)
+    with pytest.raises(captures.CaptureError, match="memory holds at once, found more"):
+        capture.table()
+    assert sum(map(len, capture.tables())) == 120 * len(captures.open(SAMPLES[0]).table())
+
+
+def test_a_file_that_unpacks_to_more_than_there_is_room_for_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "large.pcap.gz"
+    path.write_bytes(gzip.compress(repeated(SAMPLES[0], 120)))
+    monkeypatch.setattr(tables, "SHARE", 0)
+    capture = captures.open(path)
+    with pytest.raises(captures.CaptureError, match="at most 0 bytes when unpacked"):
+        capture.table()
+    assert sum(map(len, capture.tables())) == 120 * len(captures.open(SAMPLES[0]).table())
