@@ -89,10 +89,13 @@ def read_record(stream: Stream, contents: Contents) -> bytes | None:
     return None
 
 
-def read(stream: Stream, contents: Contents) -> Iterator[Frame]:
-    """Frames of an ERF file in order; its ports become interfaces as they come."""
-    ports: dict[int, int] = {}
-    number = 0
+def read_frame(
+    stream: Stream, contents: Contents, ports: dict[int, int], number: int
+) -> Frame | None:
+    """Read the frame `number`, padding before it passed over; None where the file ends.
+
+    `ports` has the interface of each capture port; a new one is added to it and `contents`.
+    """
     while (record := read_record(stream, contents)) is not None:
         ticks, kind, flags = HEADER.unpack_from(record)
         (_length, _lost, wire) = LENGTHS.unpack_from(record, HEADER.size)
@@ -103,9 +106,8 @@ def read(stream: Stream, contents: Contents) -> Iterator[Frame]:
             ports[port] = len(contents.interfaces)
             name = f"Port {'ABCD'[port]}"
             contents.interfaces.append(Interface(LINK_TYPE, name, ticks_per_second=1 << 32))
-        number += 1
         before = packet_start(record)
-        yield Frame(
+        return Frame(
             number,
             time_ns(ticks),
             record[: before + wire],
@@ -114,3 +116,13 @@ def read(stream: Stream, contents: Contents) -> Iterator[Frame]:
             LINK_TYPE,
             stream.offset - len(record),
         )
+    return None
+
+
+def read(stream: Stream, contents: Contents) -> Iterator[Frame]:
+    """Frames of an ERF file in order; its ports become interfaces as they come."""
+    ports: dict[int, int] = {}
+    number = 1
+    while (frame := read_frame(stream, contents, ports, number)) is not None:
+        number += 1
+        yield frame

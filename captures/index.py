@@ -13,11 +13,12 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from captures import pcap, pcapng
+from captures import erf, pcap, pcapng
 from captures.model import MAX_FRAME, NANOSECONDS, TIME_LIMIT, Contents, Frame, Interface
 from captures.stream import Stream
 from dissectors.compiled import compiled
-from dissectors.memory import byte, half, prefetch, set_half, set_word
+from dissectors.erf import SUBHEADERS, TYPE_PAD
+from dissectors.memory import byte, half, prefetch, set_half, set_word, word
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -33,6 +34,7 @@ WINDOW = 1 << 24
 
 SIMPLE, ENHANCED = pcapng.SIMPLE_PACKET, pcapng.ENHANCED_PACKET
 OBSOLETE, MAX_BLOCK = pcapng.OBSOLETE_PACKET, pcapng.MAX_BLOCK
+PORT, PAD = erf.PORT, TYPE_PAD
 
 
 class Places(NamedTuple):
@@ -50,6 +52,12 @@ class Places(NamedTuple):
     def room(cls, rows: int) -> Places:
         """Room for `rows` frames."""
         return cls(*(np.empty(rows, kind) for kind in ("i8", "u4", "u4", "u4", "i8")))
+
+    def set(self, row: int, frame: Frame) -> None:
+        """Fill a row with the place of `frame`."""
+        found = (frame.offset, len(frame.data), frame.original_length, frame.interface)
+        for column, value in zip(self, (*found, frame.time_ns), strict=True):
+            column[row] = value
 
     def first(self, rows: int) -> Places:
         """The first `rows` frames."""
@@ -142,6 +150,35 @@ def _packets(data: Any, size: Any, at: Any, end: Any, big: Any, first: Any, coun
 
 
 @compiled
+def _erf_records(data: Any, size: Any, at: Any, end: Any, ports: Any, between: Any, row: Any,
+                 rows: Any, to: Any) -> Any:  # fmt: skip
+    """As `_records`, from `row` on, of an ERF file, while the records are of capture ports whose
+    interface is known: `ports` is the address of four, -1 for unknown; `between` that of the bytes
+    before the packet for each type of record.
+    """
+    while row < rows and at < end and at + 16 <= size:
+        record = data + at
+        kind, port = byte(record + 8), word(ports + 8 * (byte(record + 9) & PORT))
+        length = byte(record + 10) << 8 | byte(record + 11)
+        if length < 16 or at + length > size or port < 0:
+            break
+        if kind != PAD:
+            before, more = 16, kind >> 7
+            while more and before < length:
+                more = byte(record + before) >> 7
+                before += 8
+            original = before + byte(between + (kind & 0x7F))
+            original += byte(record + 14) << 8 | byte(record + 15)
+            fraction = half(record) * NANOSECONDS + (1 << 31) >> 32
+            time = half(record + 4) * NANOSECONDS + fraction
+            _put(row, to, at, min(length, original), original, port, time)
+            row += 1
+        at += length
+        prefetch(data + at + AHEAD * length)
+    return row, at
+
+
+@compiled
 def _touch(data: Any, size: Any) -> Any:
     total = 0
     for at in range(0, size, AROUND):
@@ -177,9 +214,9 @@ def _pcapng(stream: Stream, data: Array, contents: Contents) -> Iterator[Places]
         while found is not None:
             if isinstance(found, Frame):
                 times.append((rows, found.time_ns))
-                row = (found.offset, len(found.data), found.original_length, found.interface, 0)
-                for column, value in zip(places, row, strict=True):
-                    column[rows] = value
+                places.set(rows, found)
+                # Ticks of the others become times when all are there; this one has its time.
+                places.time_ns[rows] = 0
                 rows += 1
             else:
                 section = found
@@ -200,6 +237,26 @@ def _pcapng(stream: Stream, data: Array, contents: Contents) -> Iterator[Places]
         for place, time_ns in times:
             places.time_ns[place] = time_ns
         yield places
+
+
+def _erf(stream: Stream, data: Array, contents: Contents) -> Iterator[Places]:
+    ports: dict[int, int] = {}
+    interface = np.full(4, -1, np.int64)
+    between = np.zeros(128, np.uint8)
+    between[list(SUBHEADERS)] = list(SUBHEADERS.values())
+    found = erf.read_frame(stream, contents, ports, 0)
+    while found is not None:
+        places, rows, end = Places.room(ROWS), 0, stream.offset + WINDOW
+        while found is not None and rows < ROWS and stream.offset < end:
+            places.set(rows, found)
+            interface[list(ports)] = list(ports.values())
+            rows, at = _erf_records(
+                data.ctypes.data, len(data), stream.offset, end, interface.ctypes.data,
+                between.ctypes.data, rows + 1, ROWS, places.addresses,
+            )  # fmt: skip
+            stream.seek(at)
+            found = erf.read_frame(stream, contents, ports, 0)
+        yield places.first(rows)
 
 
 def _simple(interfaces: list[Interface], first: int) -> int:
@@ -243,6 +300,9 @@ def batches(
         return None
     mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     walk = WALKS.get(mapped[:4])
+    if walk is None and erf.looks_like(Stream(stream.file, mapped)):
+        walk = _erf
+        mapped.seek(0)
     if walk is None:
         return None
     data = np.frombuffer(mapped, np.uint8)

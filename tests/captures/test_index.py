@@ -28,8 +28,9 @@ from tests.captures.files import (
     pcap,
     section,
 )
+from tests.captures.test_erf import RECORDS
 
-WORD = "<I"
+ERF = RECORDS["infiniband"]
 
 
 def both(path: Path) -> None:
@@ -102,6 +103,20 @@ def sections(order: str) -> bytes:
     )
 
 
+def records() -> bytes:
+    """ERF records of every kind, several times over, so that every port comes again."""
+    return ERF + b"".join(RECORDS.values()) + ERF
+
+
+@pytest.mark.parametrize("rows", [3, index.ROWS])
+def test_erf_of_every_kind(rows: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(index, "ROWS", rows)
+    path = tmp_path / "x.erf"
+    path.write_bytes(records())
+    assert len(list(captures.open(path).frames())) == 15 + 2
+    both(path)
+
+
 @pytest.mark.parametrize("order", ["<", ">"])
 def test_pcapng_of_every_kind(order: str, tmp_path: Path) -> None:
     path = tmp_path / "x.pcapng"
@@ -110,10 +125,12 @@ def test_pcapng_of_every_kind(order: str, tmp_path: Path) -> None:
     both(path)
 
 
-@pytest.mark.parametrize("content", [pcap((1, 2, b"abc"), (3, 4, b"")), sections("<")])
+@pytest.mark.parametrize("content", [pcap((1, 2, b"abc"), (3, 4, b"")), sections("<"), records()])
 def test_every_truncation(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "x"
-    for length in range(24, len(content)):
+    # What is shorter than its first record is not taken for ERF.
+    start = len(ERF) if content.startswith(ERF) else 24
+    for length in range(start, len(content)):
         path.write_bytes(content[:length])
         both(path)
 
@@ -122,8 +139,11 @@ def test_every_truncation(content: bytes, tmp_path: Path) -> None:
 @given(st.data())
 def test_mangled_files(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     sound = pcap(*[(n, n, bytes(10 * n)) for n in range(9)])
-    content = bytearray(data.draw(st.sampled_from([sound, sections("<"), sections(">")])))
-    for place in data.draw(st.lists(st.integers(4, len(content) - 1), max_size=5)):
+    content = bytearray(
+        data.draw(st.sampled_from([sound, sections("<"), sections(">"), records()]))
+    )
+    start = len(ERF) if content.startswith(ERF) else 4
+    for place in data.draw(st.lists(st.integers(start, len(content) - 1), max_size=5)):
         content[place] = data.draw(st.sampled_from([0, 1, 4, 6, 0x10, 0x7F, 0xFF]))
     path = tmp_path_factory.getbasetemp() / "mangled"
     path.write_bytes(content)
