@@ -148,9 +148,10 @@ class QueuePair:
         """
         if reason := refusal(self.kind, self.state, end, named & ~Attr.STATE):
             raise VerbError(errno.EINVAL, reason)
-        taken = {field: getattr(values, field) for attr, field in FIELDS.items() if attr & named}
-        for name, value in taken.items():
-            setattr(self.attributes, name, value)
+        bits = int(named)
+        for attr, name in FIELDS.items():
+            if attr.value & bits:
+                setattr(self.attributes, name, getattr(values, name))
         start = self.state
         self.log(now, "qp_state", **{"from": start.name, "to": end.name})
         if end is QPState.ERR:

@@ -162,8 +162,9 @@ class QP(PyverbsCM):
                 values.path = attr.ah_attr.path(adapter)
             qp.modify(values, mask, end, adapter.now())
             adapter.flush()
+        bits = int(mask)  # an enumeration's own arithmetic takes as long as all the rest
         for flag, names in FIELDS.items():
-            if mask & flag:
+            if bits & flag.value:
                 for name in names:
                     setattr(self._set, name, getattr(attr, name))
 
@@ -341,9 +342,10 @@ _LIMITS = (
 
 def _attributes(attr: QPAttr, mask: Attr, what: str) -> Attributes:
     """The engine's form of `attr`; EINVAL where a value that `mask` names is out of range."""
+    bits = int(mask)
     for flag, name, most in _LIMITS:
         value = getattr(attr, name)
-        if mask & flag and not 0 <= value <= most:
+        if bits & flag.value and not 0 <= value <= most:
             raise PyverbsRDMAError(f"{what}: {name} {value}, at most {most}", errno.EINVAL)
     if mask & Attr.PORT and attr.port_num != 1:
         raise PyverbsRDMAError(f"{what}: port {attr.port_num}, there is port 1", errno.EINVAL)
