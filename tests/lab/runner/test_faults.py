@@ -121,7 +121,7 @@ def test_a_marked_packet_draws_a_cnp_that_slows_its_sender_down(tmp_path: Path) 
         ]
         for name in ("client", "server")
     }
-    assert [line["event"] for line in logs["server"] if line["event"] != "qp_state"] == ["cnp_sent"]
+    assert [line["event"] for line in logs["server"]].count("cnp_sent") == 1
     rates = [line for line in logs["client"] if line["event"] == "rate"]
     assert [rates[0][key] for key in ("why", "from", "to")] == ["CNP", 20_000_000, 10_000_000]
     with captures.open(tmp_path / "run" / "capture.pcapng") as capture:
