@@ -38,6 +38,11 @@ class Notifier:
         self._silent_until: int | None = None
         self._owed: tuple[Path, int] | None = None
 
+    @property
+    def settled(self) -> bool:
+        """Whether no CNP is owed."""
+        return self._owed is None
+
     def notice(self, run: Run, now: int) -> None:
         """Where packets that came are marked, owe their sender a CNP, one in a while."""
         if run.path.traffic_class & 3 != CONGESTION_EXPERIENCED:

@@ -45,6 +45,7 @@ def ready(qp: FastQueuePair, now: int) -> bool:
         and qp.limiter is None
         and not qp.device.flow_control
         and responder.settled
+        and qp.notifier.settled
         and all(simple(request.work) for request in requester.queue)
         and not any(_in_the_middle(request) for request in requester.queue)
         and (message is None or message.work is None or len(message.work.sges) <= 1)

@@ -227,8 +227,9 @@ def test_unmarked_packets_draw_no_cnp(traffic_class: int) -> None:
     assert [b.data[0] for b in drop(pair, pair.b)] == [Opcode.RC_ACKNOWLEDGE]
 
 
-def slow_pair(line_rate: int = 10 * G, **options: object) -> Pair:
-    pair = make_pair(path_mtu=MTU, dcqcn=Dcqcn(line_rate), **options)  # type: ignore[arg-type]
+def slow_pair(line_rate: int = 10 * G, *, fast: bool = False) -> Pair:
+    """The engine paces from the start; compiled code leaves a connection to it at the first CNP."""
+    pair = make_pair(path_mtu=MTU, dcqcn=Dcqcn(line_rate), fast=fast)
     pair.wires = loopback(5 * US, line_rate)
     return pair
 
@@ -252,6 +253,18 @@ def test_mark_cnp_slower() -> None:
     after = gaps(times, cut.time_ns, raises[0].time_ns)
     assert before == {4 * 4112 * 8 * G // (10 * G)}
     assert after == {4 * 4112 * 8 * G // (5 * G)}
+
+
+def test_compiled_code_leaves_marks_and_cnps_to_the_engine() -> None:
+    pair = slow_pair(fast=True)
+    mark(pair, 40)
+    pair.a.memory[:] = bytes(range(256)) * 4096
+    pair.a.post(WROpcode.RDMA_WRITE, pair.b, 1 << 20)
+    roundtrip_until_done(pair)
+    assert pair.b.device.counters["np_cnp_sent"] == 1
+    assert pair.a.device.counters["rp_cnp_handled"] == 1
+    assert pair.a.events("rate")[0].data["why"] == "CNP"
+    assert pair.b.memory == pair.a.memory
 
 
 def departures(pair: Pair) -> list[int]:
@@ -340,7 +353,7 @@ def through_a_bottleneck(*, heard: bool) -> tuple[Pair, int, int]:
     longest wait). The CNPs are lost unless they are `heard`.
     """
     size = 1 << 20
-    pair = make_pair(path_mtu=MTU, size=size, dcqcn=Dcqcn(10 * G))
+    pair = make_pair(path_mtu=MTU, size=size, dcqcn=Dcqcn(10 * G), fast=False)
     pair.a.memory[:] = bytes(range(256)) * (size // 256)
     wires = joined(Link(5 * US, 2_500_000_000, mark_ns=65 * US, drop_ns=650 * US))
 
