@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import re
+import shlex
 import subprocess
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,7 @@ from hypothesis import strategies as st
 
 import captures
 from analysis.listing.errors import ListingError
+from analysis.listing.names import column
 from analysis.listing.selection import select
 from dissectors.decode import FEW
 from dissectors.table import PacketTable
@@ -119,3 +123,16 @@ def test_compiled_columns_select_what_rows_one_by_one_do(terms: list[str], join:
     alone = [bool(select(PacketTable.from_frames([frame]), expression)[0]) for frame in MIXED]
     assert len(whole) > FEW
     assert select(whole, expression).tolist() == alone * REPEATED
+
+
+PAGE = Path(__file__).parents[3] / "docs" / "decoding.md"
+SHOWN = re.findall(r"rocelab decode trace.pcap (.*)", PAGE.read_text())
+
+
+@pytest.mark.parametrize("arguments", SHOWN)
+def test_what_the_page_shows_can_be_typed(arguments: str) -> None:
+    asked = dict(pairwise(shlex.split(arguments)))
+    table = captures.open(RC).table()
+    assert len(select(table, asked["--filter"])) == len(table)
+    for name in asked.get("--fields", "frame").split(","):
+        assert column(name)
