@@ -127,6 +127,8 @@ def run(
         if unknown := [each for each in backends if each not in get_args(Backend)]:
             known = ", ".join(get_args(Backend))
             _refuse(f"--compare: expected some of {known}, found {unknown[0]!r}")
+        if len(set(backends)) < len(backends):
+            _refuse(f"--compare: expected each backend once, found {compare}")
         start = partial(run_compared, backends)
     return start(
         scenario,

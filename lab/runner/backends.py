@@ -67,7 +67,7 @@ def _with_guests(options: Options, directory: Path, progress: Progress) -> Setti
     image = find(options.kernel)
     guests = ROLES if options.backend == "vm" else (options.kernel_end,)
     mtu = link_mtu(options.defaults.mtu)
-    hosts = boot(image, directory, mtu=mtu, progress=progress, guests=guests)
+    hosts = boot(image, directory, mtu=mtu, progress=progress, guests=guests, forced=options.hosts)
     return replace(_linked(hosts), versions={"guest": f"Linux {image.kernel}"})
 
 
@@ -90,4 +90,12 @@ MAKERS: dict[Backend, Callable[[Options, Path, Progress], Setting]] = {
 
 def make(options: Options, directory: Path, progress: Progress) -> Setting:
     """Make the hosts that `options.backend` asks for; HostsError says why they cannot be."""
+    guests = MAKERS[options.backend] is _with_guests
+    if options.capture != "auto" and (guests or options.faults):
+        raise HostsError(
+            f"expected no --capture with guests or a fault plan, found {options.capture}: their "
+            "link is ours and records both its ends"
+        )
+    if options.hosts and options.backend == "vm":
+        raise HostsError(f"expected no --hosts with the vm backend, found {options.hosts}")
     return MAKERS[options.backend](options, directory, progress)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from lab.hosts.linked import End, LinkedHosts, NamespaceEnd
-from lab.hosts.model import CLIENT, SERVER
+from lab.hosts.model import CLIENT, SERVER, Kind
 from lab.hosts.vm.end import GuestEnd
 from lab.hosts.vm.image import Image
 
@@ -23,8 +23,9 @@ def boot(
     mtu: int,
     progress: Callable[[str], None],
     guests: tuple[Role, ...] = ROLES,
+    forced: Kind | None = None,
 ) -> LinkedHosts:
-    """Boot `guests`; an end that is not one of them is a network namespace.
+    """Boot `guests`; an end that is not one of them is a network namespace, of kind `forced`.
 
     `directory` is seen in the guests under its own path, and gets their console logs; with none
     they are lost. VmError says why a guest did not start, HostsError why there is no namespace.
@@ -40,7 +41,9 @@ def boot(
                 booting.append(GuestEnd(image, hosts[role], directory, mtu=mtu))
                 ends[role] = booting[-1]
             else:
-                namespace = ends[role] = NamespaceEnd(hosts[role], neighbour, mtu=mtu)
+                namespace = ends[role] = NamespaceEnd(
+                    hosts[role], neighbour, mtu=mtu, forced=forced
+                )
                 why = namespace.why
             undo.callback(ends[role].close)
         for end in booting:

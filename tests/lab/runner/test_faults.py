@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from ipaddress import IPv4Address
 from pathlib import Path
 
@@ -137,4 +139,27 @@ def test_a_marked_packet_draws_a_cnp_that_slows_its_sender_down(tmp_path: Path) 
 def test_loopback_has_no_such_link(tmp_path: Path) -> None:
     with pytest.raises(HostsError, match="loopback: its packets cross no link"):
         run(tmp_path / "run", "loopback")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (("--backend", "vm", "--capture", "tcpdump"), "expected no --capture with guests"),
+        (("--faults", "PLAN", "--capture", "tap"), "expected no --capture with guests or a fault"),
+        (("--backend", "vm", "--hosts", "userns"), "expected no --hosts with the vm backend"),
+        (("--compare", "userspace,nic"), "--compare: expected some of userspace, "),
+        (("--compare", "userspace,userspace"), "--compare: expected each backend once"),
+    ],
+)
+def test_options_that_do_not_go_together(
+    tmp_path: Path, words: tuple[str, ...], reason: str
+) -> None:
+    plan = tmp_path / "plan.toml"
+    plan.write_text(PLAN)
+    given = [str(plan) if word == "PLAN" else word for word in words]
+    command = [sys.executable, "-m", "lab.cli", "run", *given, "--out", str(tmp_path / "run")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert reason in done.stderr
     assert not (tmp_path / "run").exists()
