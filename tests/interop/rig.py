@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from analysis.document import Results
@@ -13,7 +13,7 @@ from analysis.verify import verify
 from lab.hosts.linked import LinkedHosts
 from lab.hosts.vm.end import DEVICE, GuestEnd
 from lab.hosts.vm.hosts import Role
-from lab.runner.backends import Setting, make
+from lab.runner.backends import make
 from lab.runner.options import Backend, Options
 from lab.runner.run import execute
 from lab.scenario import load
@@ -24,15 +24,44 @@ RENEWED = f"rdma link del {DEVICE}; rdma link add {DEVICE} type rxe netdev eth0"
 _numbers = itertools.count(1)
 
 
-@dataclass(frozen=True, slots=True)
 class Rig:
-    """A setting, and the folder its guests see."""
+    """A setting with a link with jumbo frames, and the folder its guests see."""
 
-    folder: Path
-    backend: Backend
-    setting: Setting
-    hosts: LinkedHosts
-    kernel_end: Role
+    def __init__(self, folder: Path, backend: Backend, kernel_end: Role) -> None:
+        self.folder = folder
+        self.kernel_end = kernel_end
+        scenario = load("secure-flow")
+        # Of userspace a plan, whatever is in it, puts the ends on a link that is ours.
+        plan = folder / "no-faults.toml"
+        plan.touch()
+        self._options = Options(
+            scenario,
+            replace(scenario.defaults, mtu=4096),
+            backend=backend,
+            kernel_end=kernel_end,
+            faults=plan,
+        )
+        self._boot()
+
+    def _boot(self) -> None:
+        self._setting = make(self._options, self.folder, quiet)
+        assert isinstance(self._setting.hosts, LinkedHosts)
+        self._guests = [
+            end for end in self._setting.hosts.ends.values() if isinstance(end, GuestEnd)
+        ]
+
+    def close(self) -> None:
+        """Give up the hosts."""
+        self._setting.hosts.close()
+
+    def _last_words(self) -> str:
+        """The end of the console of guests that have ended; empty while all run."""
+        consoles = [
+            self.folder / f"console-{guest.host.name}.log"
+            for guest in self._guests
+            if guest.guest.process.poll() is not None
+        ]
+        return "".join(path.read_text(errors="replace")[-4000:] for path in consoles)
 
     def run(
         self,
@@ -49,46 +78,37 @@ class Rig:
         PSNs come from a seed: three random bytes can stand in the payload by chance, and a fault's
         address must mean the same packet every time.
         """
-        for end in self.hosts.ends.values():
-            if isinstance(end, GuestEnd):
-                assert end.start(["sh", "-c", RENEWED]).wait(30) == 0
+        if self._last_words():  # of a test before: its failure is not this one's
+            self.close()
+            self._boot()
+        for guest in self._guests:
+            assert guest.start(["sh", "-c", RENEWED]).wait(60) == 0
         number = next(_numbers)
         plan = None
         if faults:
             plan = self.folder / f"plan-{number}.toml"
             plan.write_text(faults)
         wanted = load(scenario).with_arguments(settings)
-        defaults = replace(wanted.defaults, family=family, clients=clients, mtu=mtu)
-        options = Options(
-            wanted,
-            defaults,
-            backend=self.backend,
+        options = replace(
+            self._options,
+            scenario=wanted,
+            defaults=replace(wanted.defaults, family=family, clients=clients, mtu=mtu),
             seed=seed,
             faults=plan,
             out=self.folder / f"{number}-{scenario}",
         )
-        return verify(execute(options, quiet, self.setting))
+        directory = execute(options, quiet, self._setting)
+        assert not self._last_words(), self._last_words()
+        return verify(directory)
 
 
 @contextmanager
 def rig(folder: Path, backend: Backend, *, kernel_end: Role = "server") -> Iterator[Rig]:
-    """Boot what `backend` needs, on a link with jumbo frames; its guests see `folder`."""
+    """Boot what `backend` needs; its guests see `folder`."""
     if backend != "userspace":
         guest_image()
-    scenario = load("secure-flow")
-    # Of userspace a plan, whatever is in it, puts the ends on a link that is ours.
-    plan = folder / "no-faults.toml"
-    plan.touch()
-    options = Options(
-        scenario,
-        replace(scenario.defaults, mtu=4096),
-        backend=backend,
-        kernel_end=kernel_end,
-        faults=plan,
-    )
-    setting = make(options, folder, quiet)
+    made = Rig(folder, backend, kernel_end)
     try:
-        assert isinstance(setting.hosts, LinkedHosts)
-        yield Rig(folder, backend, setting, setting.hosts, kernel_end)
+        yield made
     finally:
-        setting.hosts.close()
+        made.close()
