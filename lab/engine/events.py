@@ -59,6 +59,7 @@ class AsyncKind(IntEnum):
     QP_ACCESS_ERR = 3
     COMM_EST = 4
     SQ_DRAINED = 5
+    DEVICE_FATAL = 8
     SRQ_LIMIT_REACHED = 15
     QP_LAST_WQE_REACHED = 16
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from lab.engine.device import Device
 from lab.engine.errors import VerbError
-from lab.engine.events import AsyncEvent, Log
+from lab.engine.events import AsyncEvent, AsyncKind, Log
 from lab.engine.qp import QueuePair
 from lab.wire.udp import UdpWire
 from lab.wire.wire import Wire
@@ -202,6 +202,15 @@ class Adapter:
         return False
 
     def _run(self) -> None:
+        """The thread: what ends it ends the device, and its users are told."""
+        try:
+            self._serve()
+        except BaseException:
+            for owner in set(self.owners.values()):
+                owner.raise_event(AsyncKind.DEVICE_FATAL)
+            raise
+
+    def _serve(self) -> None:
         waiting, everything = select.poll(), select.poll()
         for poller in (waiting, everything):
             poller.register(self._wakeup, select.POLLIN)

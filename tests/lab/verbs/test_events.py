@@ -138,3 +138,35 @@ def test_in_words() -> None:
     with ends() as (a, _):
         a.qp.modify(QPAttr(qp_state=e.IBV_QPS_SQD), e.IBV_QP_STATE)
         assert "IBV_EVENT_SQ_DRAINED" in str(a.ctx.get_async_event())
+
+
+class Breaking:
+    """A wire that fails when told to."""
+
+    def __init__(self, wire: Any) -> None:
+        self._wire = wire
+        self.broken = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._wire, name)
+
+    def receive(self, now: int) -> Any:
+        if self.broken:
+            raise OSError("the interface is gone")
+        return self._wire.receive(now)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_device_that_fails_says_so() -> None:
+    """Whoever waits for a completion by its channel would wait for ever."""
+    wires: list[Breaking] = []
+
+    def stack(wire: Any) -> Any:
+        wires.append(Breaking(wire))
+        return wires[-1]
+
+    with ends(load={"stack": stack}) as (a, b):
+        wires[0].broken = True
+        b.send(e.IBV_WR_RDMA_WRITE, 4, to=a)
+        assert event(a) == e.IBV_EVENT_DEVICE_FATAL
+        assert none_waits(b)
