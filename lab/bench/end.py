@@ -33,6 +33,7 @@ class End:
         self.mr = self.verbs.MR(self.pd, length, ACCESS)
         self.cq = self.verbs.CQ(self.ctx, 1 << 16)
         self.qps: list[Any] = []
+        self._immediate = int(self.verbs.IBV_WC_WITH_IMM)
 
     def open(self, count: int, depth: int) -> list[dict[str, Any]]:
         """`count` new queue pairs in place of the old; what the peer must know of each."""
@@ -94,7 +95,7 @@ class End:
 
     def is_last(self, wc: Any) -> bool:
         """Whether this is the peer's `post_last`."""
-        return bool(wc.wc_flags & self.verbs.IBV_WC_WITH_IMM)
+        return bool(wc.wc_flags & self._immediate)
 
     def poll(self, most: int = 64) -> list[Any]:
         """Completions, all of them good; BenchError at another."""
