@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import multiprocessing
 import os
 import shutil
 import subprocess
@@ -16,12 +17,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-
-import captures
-from captures.pcapng_writer import Writer
-from tests.bench.decode import generate
 
 GB = 10**9
 BLOCK = 90_000
@@ -58,34 +56,42 @@ class Run:
         )
 
 
-def pieces(kind: str, folder: Path) -> tuple[bytes, bytes]:
-    """What a file of a kind begins with, and the packets that may follow any number of times."""
+def pieces(kind: str, folder: Path) -> None:
+    """Write `head`, what a file of a kind begins with, and `piece`: packets that may follow it any
+    number of times.
+    """
+    from captures import open as open_capture
+    from captures.pcapng_writer import Writer
+    from tests.bench.decode import generate
+
     path = folder / "piece.pcap"
     generate(path, BLOCK, 1024)
-    content = path.read_bytes()
-    if kind == "pcap":
-        path.unlink()
-        return content[:24], content[24:]
-    stream = io.BytesIO()
-    writer = Writer(stream)
-    writer.interface()
-    start = stream.tell()
-    for frame in captures.open(path).frames():
-        writer.packet(frame.data, frame.time_ns)
+    content, start = path.read_bytes(), 24
+    if kind == "pcapng":
+        stream = io.BytesIO()
+        writer = Writer(stream)
+        writer.interface()
+        start = stream.tell()
+        for frame in open_capture(path).frames():
+            writer.packet(frame.data, frame.time_ns)
+        content = stream.getvalue()
     path.unlink()
-    whole = stream.getvalue()
-    return whole[:start], whole[start:]
+    (folder / "head").write_bytes(content[:start])
+    (folder / "piece").write_bytes(content[start:])
 
 
 def grown(kind: str, sizes: list[float], folder: Path) -> Iterator[Path]:
     """A file that grows to each of the sizes (GB), in order."""
-    head, piece = pieces(kind, folder)
+    # In a process of its own: what this one takes counts as memory of those that it starts.
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        pool.submit(pieces, kind, folder).result()
     path = folder / f"large.{kind}"
-    with path.open("wb") as file:
-        file.write(head)
+    with path.open("wb") as file, (folder / "piece").open("rb") as piece:
+        file.write((folder / "head").read_bytes())
         for size in sorted(sizes):
             while file.tell() < size * GB:
-                file.write(piece)
+                piece.seek(0)
+                shutil.copyfileobj(piece, file)
             file.flush()
             yield path
 
