@@ -247,7 +247,9 @@ def psn(
     with _judging((*paths, values or Path())[0], json=json):
         found = survey.survey(collect(paths, values, keylog))
     if json:
-        sys.stdout.write(_text(survey.document(found)))
+        from analysis.document import lines  # noqa: PLC0415
+
+        sys.stdout.writelines(lines(survey.members(found)))
         sys.stdout.flush()
     else:
         from analysis.terminal import show_survey  # noqa: PLC0415 - loads rich

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,13 +58,18 @@ def document(results: Results) -> dict[str, Any]:
 
 
 def text(results: Results) -> Iterator[str]:
-    """The document as JSON text, piece by piece: a line for each member, or each of a list's.
+    """The document as JSON text, piece by piece."""
+    return lines(_members(results))
+
+
+def lines(members: Iterable[tuple[str, Any]]) -> Iterator[str]:
+    """A JSON object as text: a line for each member, or for each element of one that iterates.
 
     A hundred thousand connections come to more text than anyone wants to hold at once.
     """
     encode = json.JSONEncoder().encode
     yield "{"
-    for number, (key, value) in enumerate(_members(results)):
+    for number, (key, value) in enumerate(members):
         yield f"{',' if number else ''}\n  {encode(key)}: "
         if isinstance(value, Iterator):
             yield "["
@@ -112,7 +117,7 @@ def _psn_source(results: Results) -> dict[str, Any] | None:
         return None
     from analysis.survey import document as surveyed  # noqa: PLC0415 - loads scipy
 
-    return surveyed(source.figures["survey"], draws=False)
+    return surveyed(source.figures["survey"])
 
 
 def unreadable(path: Path, message: str) -> dict[str, Any]:

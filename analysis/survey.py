@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +26,8 @@ from analysis.statistics import (
 SCHEMA = 1
 SHARE = 0.8
 """Of the false alarms allowed, those left to fingerprints: what they find says more."""
+TOLD = ("psn", "drawer", "qpn", "time_ns", "frame", "file")
+"""What the document says of a draw."""
 PARTS = 64
 GAPS = 10_000
 """Gaps between neighbours that the document holds at most."""
@@ -139,8 +141,8 @@ def survey(draws: Sequence[Draw], alpha: float = ALPHA) -> Survey:
     )
 
 
-def document(survey: Survey, *, draws: bool = True) -> dict[str, Any]:
-    """Everything a machine needs of `survey`, as JSON values. Keys are only ever added."""
+def document(survey: Survey) -> dict[str, Any]:
+    """What a machine needs of `survey` but the draws, as JSON values. Keys are only ever added."""
     rejected = {test.name for test in survey.rejected}
     return {
         "schema": SCHEMA,
@@ -185,18 +187,13 @@ def document(survey: Survey, *, draws: bool = True) -> dict[str, Any]:
         "bits_left": survey.bits_left,
         "bits_shown": survey.shown_bits,
         "meaning": survey.meaning,
-        "draws": [
-            {
-                "psn": draw.psn,
-                "drawer": draw.drawer,
-                "qpn": draw.qpn,
-                "time_ns": draw.time_ns,
-                "frame": draw.frame,
-                "file": draw.file,
-            }
-            for draw in (survey.draws if draws else ())
-        ],
     }
+
+
+def members(survey: Survey) -> Iterator[tuple[str, Any]]:
+    """Key and value of the document and, as an iterator, of every draw."""
+    yield from document(survey).items()
+    yield "draws", ({name: getattr(draw, name) for name in TOLD} for draw in survey.draws)
 
 
 def _figures(survey: Survey) -> dict[str, Any]:

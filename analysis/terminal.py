@@ -40,7 +40,7 @@ WIDE = 160
 """Columns of a table that goes to a file."""
 NOT_ASKED = Answer(Status.MISSING)
 ALIKE = 3
-"""Remarks (findings that are no trouble) shown of each kind."""
+"""Findings shown of each kind that is no error."""
 COLUMNS = {
     "direction": 9,
     "announced": 9,
@@ -208,17 +208,18 @@ def _findings(console: Console, findings: Sequence[Finding]) -> None:
 
 
 def _thinned(findings: Sequence[Finding]) -> list[Finding]:
-    """All but remarks of a kind that was shown ALIKE times already."""
+    """All but what is no error and of a kind that was shown ALIKE times already."""
     shown: Counter[str] = Counter()
     kept = []
     for finding in findings:
         shown[finding.code] += 1
-        if finding.severity is not Severity.INFO or shown[finding.code] <= ALIKE:
+        if finding.severity is Severity.ERROR or shown[finding.code] <= ALIKE:
             kept.append(finding)
+    grave = {finding.code for finding in findings if finding.severity is Severity.ERROR}
     more = [
         Finding(code, Severity.INFO, f"and {count - ALIKE} more like this")
         for code, count in shown.items()
-        if count > ALIKE and any(f.code == code and f.severity is Severity.INFO for f in findings)
+        if count > ALIKE and code not in grave
     ]
     return kept + more
 

@@ -18,7 +18,7 @@ Ints = NDArray[np.int64]
 WIDTH = 780
 BITS = 24
 SIZE = 1 << BITS
-LIMIT = 2000
+LIMIT = 1000
 """Marks drawn at most."""
 STEPS = 200
 FAR = 6

@@ -221,10 +221,20 @@ def test_glibc_random_by_seed():
 
 
 def test_glibc_random_by_its_sums():
-    found = draws(libc_random(0xDEADBEEF, 80))
+    found = draws(libc_random(0xDEADBEEF, 50))
     (match,) = find(found)
-    following = libc_random(0xDEADBEEF, 81)[-1]
-    assert (following - match.predictions[0].predicted) % (MASK + 1) in (0, 1)
+    following = libc_random(0xDEADBEEF, 51)[-1]
+    assert (following - match.predictions[-1].predicted) % (MASK + 1) in (0, 1)
+
+
+@pytest.mark.parametrize("count", [120, 500])
+def test_glibc_random_foretold(count):
+    """The carries worked out: what libc gives next, exactly."""
+    *seen, following = libc_random(0xC0FFEE, count + 1)
+    (match,) = find(draws(seen))
+    assert (match.name, match.entropy) == ("glibc-random", 0)
+    assert [p.true for p in match.predictions] == [True] * 4 + [False]
+    assert match.predictions[-1].predicted == following
 
 
 PYTHON = random.Random(7)
