@@ -173,26 +173,20 @@ class _Draft:
 def streams(table: Any) -> list[Stream]:
     """The TCP connections of a PacketTable, in the order of their first segments."""
     rows = np.flatnonzero(table.has(TCP) & (table["damage"] == 0))
-    names = (
-        "frame",
-        "payload_offset",
-        "payload_length",
-        *(f"tcp_{name}" for name in _Segment._fields),
-    )
-    columns = [table[name][rows].tolist() for name in names]
-    addresses = address_pairs(table, rows)
+    places = [table[name][rows].tolist() for name in ("frame", "payload_offset", "payload_length")]
+    segments = map(_Segment, *(table[f"tcp_{name}"][rows].tolist() for name in _Segment._fields))
     drafts: list[_Draft] = []
-    current: dict[frozenset[tuple[str, int]], _Draft] = {}
-    for row, (source, target), *values in zip(rows.tolist(), addresses, *columns, strict=True):
-        frame, offset, length, *fields = values
-        segment = _Segment(*fields)
+    current: dict[tuple[tuple[str, int], tuple[str, int]], _Draft] = {}
+    for row, (source, target), segment, frame, offset, length in zip(
+        rows.tolist(), address_pairs(table, rows), segments, *places, strict=True
+    ):
         sender, receiver = (source, segment.src_port), (target, segment.dst_port)
-        key = frozenset((sender, receiver))
-        draft = current.get(key)
+        draft = current.get((sender, receiver))
         opens = segment.syn and not segment.ack
         if draft is None or (opens and (draft.closed or draft.halves[0].kept)):
             answers = segment.syn and segment.ack
-            draft = current[key] = _Draft(*((receiver, sender) if answers else (sender, receiver)))
+            draft = _Draft(*((receiver, sender) if answers else (sender, receiver)))
+            current[sender, receiver] = current[receiver, sender] = draft
             drafts.append(draft)
         side = int(sender != draft.client)
         wanted = length and draft.halves[side].kept < STREAM_LIMIT
