@@ -17,7 +17,9 @@ so.
 
 Findings: `psn-in-clear` (the PSN stands in clear before its first use; by chance less than once in
 a million), `psn-perhaps-in-clear` (by chance less than once in 10,000), `psn-by-chance` (chance
-explains it), `psn-not-secret` (the exchange itself goes in clear), `tls-old` (TLS below 1.2).
+explains it), `psn-not-secret` (the exchange itself goes in clear), `tls-old` (TLS below 1.2),
+`certificate-not-verified` (a program known to take any certificate; else endpoint logs tell whether
+they were verified, or nobody does: TLS 1.3 encrypts them).
 
 Verdicts: *pass*; *fail* for a negotiated PSN in clear or an old TLS; *inconclusive* for one that is
 perhaps in clear; *not-applicable* where nothing was negotiated in secret. Once PSNs are on the wire
@@ -48,12 +50,14 @@ WEIGHTS = (
 """What a find is called whose probability by chance is below this, and what it weighs."""
 COMES_TO = {Severity.ERROR: Verdict.FAIL, Severity.WARNING: Verdict.INCONCLUSIVE}
 LISTED = 100
+TAKES_ANY = ("rdma-multi-client",)
+"""Sources whose client does not verify the server's certificate."""
 
 
 def run(context: Context) -> PassResult:
     """Search the clear bytes for the PSNs that were to be secret."""
     secrets = list(_secrets(context))
-    findings = [*_open_exchanges(context), *_old_tls(context)]
+    findings = [*_open_exchanges(context), *_old_tls(context), *_unverified(context)]
     if secrets:
         pieces = list(_clear(context, max(secret.used for secret in secrets)))
         findings += _weighed(search(secrets, pieces))
@@ -68,7 +72,7 @@ def run(context: Context) -> PassResult:
             summary += f": {', '.join(sources)} exchanged them in clear, for everybody to read"
     versions = sorted({str(v["version"]) for v in _sessions(context).values() if "version" in v})
     if versions:
-        summary += f"; exchanged inside {', '.join(versions)}"
+        summary += f"; exchanged inside {', '.join(versions)}, {_certificates(context)}"
     grave = {finding.severity for finding in findings}
     nothing = Verdict.PASS if secrets else Verdict.NOT_APPLICABLE
     verdict = next((COMES_TO[weight] for weight in COMES_TO if weight in grave), nothing)
@@ -149,6 +153,29 @@ def _old_tls(context: Context) -> Iterator[Finding]:
                 f"TCP stream {number}: {tls['version']} is broken, use TLS 1.2 or later",
                 stream.frames[:1],
             )
+
+
+def _certificates(context: Context) -> str:
+    """Whether the ends verified certificates: TLS 1.3 encrypts them, so only logs can tell."""
+    logged = [said.tls for said in context.statements if said.tls and said.stream is None]
+    if logged and all(tls.get("peer_certificate") for tls in logged):
+        return "certificates verified by their logs"
+    return "certificates not known to be verified"
+
+
+def _unverified(context: Context) -> Iterator[Finding]:
+    """Sources whose program is known to take any certificate."""
+    found = [said for said in context.statements if said.tls and said.source in TAKES_ANY]
+    if found:
+        frames = tuple(said.frame for said in found[:20] if said.frame is not None)
+        yield Finding(
+            "certificate-not-verified",
+            Severity.INFO,
+            f"{found[0].source} does not verify its server's certificate: somebody in between "
+            "could have spoken TLS with both ends and read or changed the PSNs, and no capture "
+            "of one side shows it",
+            frames,
+        )
 
 
 def _clear(context: Context, before: int) -> Iterator[Piece]:
