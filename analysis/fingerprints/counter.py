@@ -22,6 +22,7 @@ from analysis.fingerprints.match import SIZE, Match, Prediction, arc, by_drawer
 
 IMPROBABLE = 1e-4
 WAYS = 2
+SHOWN = 3
 LEAST = 4
 """Draws that say something out of order."""
 
@@ -76,6 +77,7 @@ def _side_by_side(who: str, draws: Sequence[Draw], tried: int) -> Match | None:
     step, times = Counter(gaps.tolist()).most_common(1)[0]
     if 2 * times < len(gaps):
         return None
+    ordered = sorted(draws, key=lambda draw: (draw.psn - start) % SIZE)
     return Match(
         "counter",
         f"{times + 1} of {len(draws)} starting PSNs of {who} stand side by side from {start:#08x} "
@@ -84,7 +86,13 @@ def _side_by_side(who: str, draws: Sequence[Draw], tried: int) -> Match | None:
         len(draws),
         min(1.0, tried * n * (length / SIZE) ** (n - 1)),
         0.0,
-        (Prediction((start + length + step) % SIZE, None),),
+        (
+            *(
+                Prediction((start + step * k) % SIZE, seen.psn, seen.frame)
+                for k, seen in enumerate(ordered[2 : 2 + SHOWN], 2)
+            ),
+            Prediction((start + length + step) % SIZE, None),
+        ),
     )
 
 

@@ -236,4 +236,5 @@ def _beginning(state: int, draw: Draw) -> str:
     if found is None:
         return ""
     seed, since = found
-    return f"; seeded by srand48 of {seed:#x} (modulo 2^25) {since} draws before{_born(seed, draw)}"
+    when = f"{since} draws" if since else "just"
+    return f"; seeded by srand48 of {seed:#x} (modulo 2^25) {when} before{_born(seed, draw)}"

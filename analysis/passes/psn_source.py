@@ -40,8 +40,11 @@ def run(context: Context) -> PassResult:
 
 def _findings(found: Survey) -> Iterator[Finding]:
     for match in found.matches:
-        frames = tuple(p.frame for p in match.predictions if p.true and p.frame is not None)
-        yield Finding("psn-predictable", Severity.ERROR, f"{match.name}: {match.says}", frames)
+        came = [p for p in match.predictions if p.true]
+        frames = tuple(p.frame for p in came if p.frame is not None)
+        proof = f"; predicted {came[0].predicted:#08x}, seen {came[0].seen:#08x}" if came else ""
+        message = f"{match.name}: {match.says}{proof}"
+        yield Finding("psn-predictable", Severity.ERROR, message, frames)
     if not found.matches:
         for test in found.rejected:
             yield Finding("psn-not-random", Severity.ERROR, f"{test.name}: {test.says}")

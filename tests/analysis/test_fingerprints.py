@@ -163,6 +163,7 @@ def test_counter_out_of_order():
     (match,) = find(draws(values))
     assert (match.name, match.explained) == ("counter", 10)
     assert match.predictions[-1].predicted == (0xFFFFF0 + 30) & MASK
+    assert [p.true for p in match.predictions] == [True] * 3 + [False]
 
 
 def test_one_host_of_several():
