@@ -307,7 +307,8 @@ def batches(
         return None
     data = np.frombuffer(mapped, np.uint8)
     # Read from what is mapped: the file may have grown since.
-    return data, walk(Stream(stream.file, mapped, failure=stream.failure), data, contents)
+    beginning = Stream(stream.file, mapped, failure=stream.failure, size=lambda: len(mapped))
+    return data, walk(beginning, data, contents)
 
 
 def forget(data: Array, start: int, end: int) -> int:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
@@ -12,7 +14,8 @@ from captures.unpack import Unpacked, kind_of
 
 
 class Stream:
-    """Forward reader of `source`, which reads like a file (and seeks, where `seek` is used).
+    """Forward reader of `source`, which reads like a file, and seeks where `seek` is used or `size`
+    tells how long it is.
 
     `offset` is the place of the next byte; `failure` says why bytes ended early. A torn or corrupt
     compressed file gives the bytes that came out of it and then ends, with `failure` set: how a
@@ -20,13 +23,20 @@ class Stream:
     """
 
     def __init__(
-        self, file: str, source: Any, *, failure: str = "", unpacked: Unpacked | None = None
+        self,
+        file: str,
+        source: Any,
+        *,
+        failure: str = "",
+        unpacked: Unpacked | None = None,
+        size: Callable[[], int] | None = None,
     ) -> None:
         self.file = file
         self.offset = 0
         self._source = source
         self._failure = failure
         self._unpacked = unpacked
+        self._size = size
         self._ahead = b""
 
     @property
@@ -57,6 +67,10 @@ class Stream:
     def skip(self, count: int) -> int:
         """Move on by `count` bytes in bounded memory; the number that there was."""
         start = self.offset
+        if self._size is not None:
+            # Bytes of a mapped file that are not read are not held either.
+            self.seek(max(start, min(start + count, self._size())))
+            return self.offset - start
         while (left := start + count - self.offset) > 0 and self.read(min(left, 1 << 20)):
             pass
         return self.offset - start
@@ -86,7 +100,8 @@ def open_stream(path: str | Path) -> Stream:
     try:
         if name == "-":
             return _opened("standard input", io.BufferedReader(io.FileIO(0, closefd=False)))
-        return _opened(name, open_regular(name))
+        raw = open_regular(name)
+        return _opened(name, raw, lambda: os.fstat(raw.fileno()).st_size)
     except OSError as error:
         reason = (error.strerror or str(error)).removeprefix("expected a regular file, found ")
         raise CaptureError(
@@ -94,9 +109,9 @@ def open_stream(path: str | Path) -> Stream:
         ) from error
 
 
-def _opened(name: str, raw: io.BufferedReader) -> Stream:
+def _opened(name: str, raw: io.BufferedReader, size: Callable[[], int] | None = None) -> Stream:
     kind = kind_of(raw.peek())
     if kind is None:
-        return Stream(name, raw)
+        return Stream(name, raw, size=size)
     unpacked = Unpacked(raw, kind)
     return Stream(name, io.BufferedReader(unpacked, 1 << 17), unpacked=unpacked)

@@ -118,6 +118,8 @@ def _mapped_parts(
     try:
         for places in batches:
             if not len(places.position):
+                # Whatever there is instead of packets; parts at work look at theirs again.
+                forget(data, forgotten, len(data))
                 continue
             begun.append((int(places.position[0]), begin(places, number)))
             number += len(places.position)

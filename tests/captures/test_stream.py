@@ -15,6 +15,7 @@ import pytest
 import zstandard
 
 import captures
+from captures.stream import open_stream
 from tests.captures import files
 
 SAMPLE = files.SAMPLES[0]
@@ -96,6 +97,20 @@ def test_compressed_noise_is_no_capture(tmp_path: Path, kind: str) -> None:
     path.write_bytes(COMPRESSORS[kind](b"x" * 40)[:9] + bytes(range(50)))
     with pytest.raises(captures.CaptureError):
         list(captures.open(path).frames())
+
+
+@pytest.mark.parametrize("kind", ["plain", *COMPRESSORS])
+def test_what_is_skipped_is_there_or_said_to_be_missing(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "x"
+    content = bytes(range(256)) * 10
+    path.write_bytes(COMPRESSORS.get(kind, bytes)(content))
+    with open_stream(path) as stream:
+        assert stream.peek(4) == content[:4]
+        assert stream.skip(300) == 300
+        assert (stream.offset, stream.read(2)) == (300, content[300:302])
+        assert stream.peek(9) == content[302:311]
+        assert stream.skip(1 << 33) == len(content) - 302
+        assert (stream.offset, stream.read(1), stream.skip(1)) == (len(content), b"", 0)
 
 
 COUNT = """
