@@ -9,9 +9,10 @@ Three things are looked for.
 *Several PSNs of one process*, drawn in a row: all 2^25 seeds (chance: 65 places in the process
 times 2^(25 - 24 n)).
 
-*One PSN of each process*: the two seeds that give it, as pid times second, with the capture's own
-clock; chance: as many pairs of pids and seconds as were tried, over 2^25 (a low pid shortly before
-the exchange is unlikely by chance), all processes together by Fisher's method.
+*One PSN of each process*, or of programs that nothing is known of: the two seeds that give it, as
+pid times second, with the capture's own clock; chance: as many pairs of pids and seconds as were
+tried, over 2^25 (a low pid shortly before the exchange is unlikely by chance), all processes
+together by Fisher's method. Up to four must each convince, of more half of them.
 
 *A stream of one host* (Ceph draws from one generator for all connections): the 17 hidden bits of
 the state under two PSNs of a host, others may have been drawn in between and the order may be
@@ -63,6 +64,8 @@ HOSTS = 50
 CLOCKS_FROM = 946_684_800 * 10**9
 """An earlier time than 2000 is not that of a clock: the capture counts from its own beginning."""
 CONVINCING = 0.05
+FEW = 4
+"""Of so many processes each must convince, of more half of them."""
 SHOWN = 5
 
 
@@ -72,7 +75,9 @@ def find(draws: Sequence[Draw]) -> Iterator[Match]:
     several = [process for process in processes if len(process) > 1]
     known = list(_seeds(several))
     yield from known
-    yield from _pids([process for process in processes if len(process) == 1])
+    alone = [process for process in processes if len(process) == 1]
+    alone += [[draw] for draw in draws if draw.process is None]
+    yield from _pids(alone)
     if not known:
         yield from _streams(draws)
 
@@ -144,7 +149,7 @@ def _pids(processes: Sequence[Sequence[Draw]]) -> Iterator[Match]:
     total = -2 * sum(math.log(max(origin[0], 1e-12)) for _, origin in found)
     p = float(chi2.sf(total, 2 * len(found)))
     convinced = [(draw, origin) for draw, origin in found if origin[0] < CONVINCING]
-    if not convinced or 2 * len(convinced) < len(found):
+    if len(convinced) < max(min(FEW, len(found)), len(found) / 2):
         return
     draw, (_, pid, second) = min(convinced, key=lambda one: one[1][0])
     when = datetime.fromtimestamp(second, UTC)

@@ -11,12 +11,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from analysis.collect import collect
+from analysis.document import lines
 from analysis.draws import Draw
 from analysis.figures import starting_psns
 from analysis.statistics import TESTS, bit_bias, needed
-from analysis.survey import survey
+from analysis.survey import members, survey
 from analysis.verify import Unreadable
 from tests.analysis.flow import secure_flow
 from tests.browser import Browser, Page, browser
@@ -231,3 +234,28 @@ def test_a_report_of_a_capture_has_the_section(tmp_path):
     assert 'id="starts"' in with_it
     assert "#starts" in with_it
     assert 'id="starts"' not in write(verify(path), tmp_path / "one.html").read_text()
+
+
+DRAWS = st.builds(
+    Draw,
+    psn=st.one_of(st.integers(0, (1 << 24) - 1), st.sampled_from([0, 1, 2, 3185, (1 << 24) - 1])),
+    drawer=st.sampled_from([None, "10.0.0.1", "10.0.0.2", "fe80::1"]),
+    process=st.sampled_from([None, "a", "b", "c"]),
+    qpn=st.one_of(st.none(), st.integers(0, (1 << 24) - 1)),
+    time_ns=st.one_of(st.none(), st.integers(0, (1 << 63) - 1), st.integers(0, 10)),
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(DRAWS, max_size=40))
+def test_any_draws_are_judged(draws):
+    """Whatever was drawn by whom and when: a verdict, a document, no warning."""
+    found = survey(draws)
+    assert found.verdict in ("pass", "fail", "inconclusive")
+    assert found.headline
+    assert found.meaning
+    json.loads("".join(lines(members(found))))
+    for match in found.matches:
+        assert 0 <= match.false_positive < 0.01
+        assert 0 <= match.entropy <= 24
+        assert 0 < match.explained <= match.of
