@@ -18,7 +18,7 @@ import captures
 from lab.hosts.linked import LinkedHosts
 from lab.hosts.vm.end import GuestEnd
 from lab.hosts.vm.errors import VmError
-from lab.hosts.vm.guest import PORTS, Guest, Machine
+from lab.hosts.vm.guest import PORTS, Guest, Machine, accelerator
 from tests.guests import guest_image, guests, linked, run
 from tests.lab.leaks import command_lines, held
 from tests.requires import tool
@@ -100,6 +100,13 @@ def test_its_clock_is_ours(pair: LinkedHosts) -> None:
     with pair.start("client", ["python3", "-c", script], stdout=subprocess.PIPE) as process:
         out, _ = process.communicate(timeout=20)
     assert abs(int(out) - time.time_ns()) < 500_000_000
+
+
+def test_its_clock_runs_at_our_pace(pair: LinkedHosts) -> None:
+    """Emulated, the TSC's rate would be a guess, and on a busy machine a wrong one."""
+    file = "/sys/devices/system/clocksource/clocksource0/current_clocksource"
+    expected = "kvm-clock" if accelerator() == "kvm" else "hpet"
+    assert run(pair, "server", f"cat {file}")[1].strip() == expected
 
 
 def test_ports_are_used_again_even_after_a_kill(pair: LinkedHosts) -> None:
