@@ -22,6 +22,8 @@ TICK_NS = 4096
 """The timeout of code n is so many nanoseconds times 2^n (IBTA vol. 1, 9.7.6.1.3)."""
 EARLY = 0.9
 """The part of it after which a timeout is in time: whoever looks from the link sees it move."""
+AT_ONCE = 0.5
+"""The part of it within which a repetition is no timeout: timers strike early, but not so early."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +205,7 @@ class _Reading:
             elif step.again:
                 self._again(step, step.time_ns - (before or step).time_ns)
             else:
-                self._resend = None
+                self._resend, self._signal = None, ""
             for kind in self._spoilt.get(step.row, ()):
                 self._begin(step, kind)
             before = step
@@ -244,7 +246,7 @@ class _Reading:
         if resends and not self._signal and step.place == resends[-1].last + 1:
             resends[-1] = replace(resends[-1], last=last, whole=last == step.top - 1)
             return
-        at_once = self._timeout_ns is None or waited_ns < EARLY * self._timeout_ns
+        at_once = self._timeout_ns is None or waited_ns < AT_ONCE * self._timeout_ns
         gap = self._furthest > step.place and at_once
         why = self._signal or ("gap" if gap else "timeout")
         self._signal = ""

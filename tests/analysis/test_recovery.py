@@ -148,6 +148,20 @@ def test_a_nak_that_is_not_followed(tmp_path: Path) -> None:
     assert departure.text.startswith("goes on from 0 after NAK 1")
 
 
+def test_a_timer_that_strikes_before_the_nak(tmp_path: Path) -> None:
+    """As rxe's may: the NAK that comes then is of no use, and no later repetition's reason."""
+    link = Link()
+    link.write(0, lost=1)
+    link.write(0)
+    link.packet("b", Opcode.RC_ACKNOWLEDGE, 1, NAK)
+    link.ack(2)
+    link.packet("a", Opcode.RC_SEND_ONLY, 3)
+    link.packet("a", Opcode.RC_SEND_ONLY, 3, after=68 * MILLISECOND)
+    found = link.reaction(tmp_path)
+    first, second = found.resends[:2]
+    assert (first.why, first.first, second.why, second.first) == ("timeout", 0, "timeout", 3)
+
+
 def test_nothing_lost_and_yet_sent_again(tmp_path: Path) -> None:
     link = Link()
     link.write(0)

@@ -98,7 +98,7 @@ def test_the_same_plan_gives_the_same_recovery(tmp_path: Path) -> None:
         fault["text"]: [re.sub("-[45] again", "-5 again", r["text"]) for r in fault["reactions"]]
         for fault in document["faults"]
     }
-    assert told == {
+    expected = {
         "client's 1 RDMA WRITE ONLY duplicated": ["nothing"] * 2,
         "client's 3 RDMA WRITE MIDDLE lost": ["NAK 3; 3-5 again"] * 2,
         LOST_RESPONSE: [
@@ -111,7 +111,16 @@ def test_the_same_plan_gives_the_same_recovery(tmp_path: Path) -> None:
         "server's 3 RDMA WRITE MIDDLE damaged": ["NAK 3; 3-5 again"] * 2,
         "server's 5 RDMA WRITE LAST marked": ["nothing"] * 2,
     }
-    assert [fault["text"] for fault in document["faults"] if not fault["same"]] == [LOST_RESPONSE]
+    # rxe's timer may strike at any time, and then that is what is seen.
+    early = {each["fault"] for each in theirs if "before its timer" in each["text"]}
+    assert told.keys() == expected.keys()
+    assert {name: said[0] for name, said in told.items()} == {
+        name: said[0] for name, said in expected.items()
+    }
+    for name in told.keys() - early:
+        assert told[name] == expected[name]
+    different = {fault["text"] for fault in document["faults"] if not fault["same"]}
+    assert LOST_RESPONSE in different <= {LOST_RESPONSE, *early}
     assert ours == []
     named = {(departure["end"], departure["fault"]) for departure in theirs}
     assert named >= {("client", LOST_RESPONSE), ("server", LOST_RESPONSE)}
