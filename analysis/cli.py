@@ -106,16 +106,22 @@ def analyze(
     """Run every pass and show what each concludes."""
     with _judging(path, json=json):
         results = _results(path, keylog, truth, every=True)
-    # First what was found: there may be no room for a report.
-    _print(results, json=json, every=every)
-    if not (keylog or truth):
-        try:
-            _keep(results)
-        except OSError as error:
-            _refuse(f"{error.filename or path}: {error.strerror or error}")
-    if report is not None:
-        _write_report(results, report)
+    with contextlib.ExitStack() as after:
+        # After what was found is said: there may be no room for a page. And though nobody reads on.
+        if report is not None:
+            after.callback(_write_report, results, report)
+        if not (keylog or truth):
+            after.callback(_keep_or_refuse, results)
+        _print(results, json=json, every=every)
+        sys.stdout.flush()
     sys.exit(STATUS[results.verdict])
+
+
+def _keep_or_refuse(results: Results) -> None:
+    try:
+        _keep(results)
+    except OSError as error:
+        _refuse(f"{error.filename or results.context.path}: {error.strerror or error}")
 
 
 @app.command
@@ -246,36 +252,38 @@ def psn(
 
     with _judging((*paths, values or Path())[0], json=json):
         found = survey.survey(collect(paths, values, keylog))
-    if json:
-        from analysis.document import lines  # noqa: PLC0415
+    inputs = [*paths, *([values] if values else [])]
+    with contextlib.ExitStack() as after:
+        # After what was found is said: there may be no room for a page. And though nobody reads on.
+        after.callback(_draw_survey, found, inputs, report, figures)
+        if json:
+            from analysis.document import lines  # noqa: PLC0415
 
-        sys.stdout.writelines(lines(survey.members(found)))
-        sys.stdout.flush()
-    else:
-        from analysis.terminal import show_survey  # noqa: PLC0415 - loads rich
+            sys.stdout.writelines(lines(survey.members(found)))
+        else:
+            from analysis.terminal import show_survey  # noqa: PLC0415 - loads rich
 
-        show_survey(found)
+            show_survey(found)
         sys.stdout.flush()
-    try:
-        _draw_survey(found, [*paths, *([values] if values else [])], report, figures)
-    except OSError as error:
-        _refuse(f"{error.filename or report or figures}: {error.strerror or error}")
     sys.exit(STATUS[found.verdict])
 
 
 def _draw_survey(
     found: Survey, paths: Sequence[Path], report: Path | None, figures: Path | None
 ) -> None:
-    """The page and the drawings that were asked for; raises OSError."""
-    if report is not None:
-        from analysis.report.survey import write  # noqa: PLC0415 - loads altair
+    """The page and the drawings that were asked for."""
+    try:
+        if report is not None:
+            from analysis.report.survey import write  # noqa: PLC0415 - loads altair
 
-        write(found, paths, report)
-    if figures is not None:
-        from analysis.figures.export import export  # noqa: PLC0415 - loads vl-convert
-        from analysis.report.starting import drawings  # noqa: PLC0415
+            write(found, paths, report)
+        if figures is not None:
+            from analysis.figures.export import export  # noqa: PLC0415 - loads vl-convert
+            from analysis.report.starting import drawings  # noqa: PLC0415
 
-        export(drawings(found), figures)
+            export(drawings(found), figures)
+    except OSError as error:
+        _refuse(f"{error.filename or report or figures}: {error.strerror or error}")
 
 
 @app.command

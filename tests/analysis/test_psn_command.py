@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import subprocess
 import sys
@@ -195,6 +196,25 @@ def test_page_and_figures_of_a_survey(values, tmp_path):
     refused = rocelab("--values", listed, "--report", tmp_path / "no" / "page.html")
     assert refused.returncode == 2
     assert "No such file" in refused.stderr
+
+
+def test_the_page_is_written_though_nobody_reads_on(values, tmp_path):
+    """As with `| head`: the reader of standard output has gone before a word is said."""
+    page = tmp_path / "page.html"
+    reading, writing = os.pipe()
+    os.close(reading)
+    words = ["psn", "--values", str(values(*random_psns(60))), "--report", str(page)]
+    with open(writing, "wb") as gone:  # noqa: PTH123 - a file descriptor
+        done = subprocess.run(
+            [sys.executable, "-m", "lab.cli", *words],
+            stdout=gone,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+    assert done.stderr == ""
+    assert page.read_text().lower().startswith("<!doctype html>")
 
 
 @pytest.fixture(scope="module")
