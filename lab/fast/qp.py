@@ -82,11 +82,24 @@ class FastQueuePair(QueuePair):
         if inline is not None and len(inline) > self.capacity.max_inline:
             most = self.capacity.max_inline
             raise VerbError(errno.EINVAL, f"{len(inline)} bytes inline, {most} are allowed")
+        self.post_fast(self._row(self.words[SQ_TAIL], work))
+        self.device.ring_for(self)
+
+    def next_psns(self) -> tuple[int, int]:
+        self.device.recall(self)
+        return super().next_psns()
+
+    def check_send(self, work: SendWork, ahead: int = 0) -> None:
+        self.device.recall(self)
+        super().check_send(work, ahead)
+
+    def _row(self, number: int, work: SendWork) -> tuple[int, ...]:
+        """Row `number` as `post_fast` takes it; inline data are kept."""
         sge = work.sges[0] if work.sges else Sge(0, 0, 0)
         address, length = sge.address, sge.length
-        if inline is not None:
-            address, length = self._keep_inline(self.words[SQ_TAIL], inline), len(inline)
-        row = (
+        if work.inline is not None:
+            address, length = self._keep_inline(number, work.inline), len(work.inline)
+        return (
             work.wr_id,
             work.opcode,
             self._flags(work),
@@ -97,16 +110,6 @@ class FastQueuePair(QueuePair):
             work.r_key,
             work.immediate,
         )
-        self.post_fast(row)
-        self.device.ring_for(self)
-
-    def next_psns(self) -> tuple[int, int]:
-        self.device.recall(self)
-        return super().next_psns()
-
-    def check_send(self, work: SendWork, ahead: int = 0) -> None:
-        self.device.recall(self)
-        super().check_send(work, ahead)
 
     @staticmethod
     def _flags(work: SendWork) -> int:
@@ -121,25 +124,8 @@ class FastQueuePair(QueuePair):
 
     def write_send(self, number: int, work: SendWork, first_psn: int, span: int) -> None:
         """Put a request that is outstanding into row `number`."""
-        sge = work.sges[0] if work.sges else Sge(0, 0, 0)
-        address, length = sge.address, sge.length
-        if work.inline is not None:
-            address, length = self._keep_inline(number, work.inline), len(work.inline)
-        _SEND.pack_into(
-            self._sq,
-            (number & self._sq_mask) * _SEND.size,
-            work.wr_id,
-            work.opcode,
-            self._flags(work),
-            address,
-            length,
-            sge.lkey,
-            work.remote_address,
-            work.r_key,
-            work.immediate,
-            first_psn,
-            span,
-        )
+        start = (number & self._sq_mask) * _SEND.size
+        _SEND.pack_into(self._sq, start, *self._row(number, work), first_psn, span)
 
     def read_send(self, number: int) -> Request:
         """The request in row `number`."""

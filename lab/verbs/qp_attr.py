@@ -48,6 +48,18 @@ class QPCap(PyverbsObject):
         return table(*((name.replace("_", " "), value) for name, value in vars(self).items()))
 
 
+def _of_cap(name: str) -> property:
+    """A property that is the field `name` of the object's QPCap."""
+
+    def read(self: _Init) -> Any:
+        return getattr(self._cap, name)
+
+    def write(self: _Init, value: int) -> None:
+        setattr(self._cap, name, value)
+
+    return property(read, write)
+
+
 class _Init(PyverbsObject):
     """What QPInitAttr and QPInitAttrEx share."""
 
@@ -86,45 +98,11 @@ class _Init(PyverbsObject):
     def cap(self, val: QPCap | None) -> None:
         self._cap = copy.copy(val) if val is not None else QPCap(0, 0, 0, 0, 0)
 
-    @property
-    def max_send_wr(self) -> int:
-        return self._cap.max_send_wr
-
-    @max_send_wr.setter
-    def max_send_wr(self, val: int) -> None:
-        self._cap.max_send_wr = val
-
-    @property
-    def max_recv_wr(self) -> int:
-        return self._cap.max_recv_wr
-
-    @max_recv_wr.setter
-    def max_recv_wr(self, val: int) -> None:
-        self._cap.max_recv_wr = val
-
-    @property
-    def max_send_sge(self) -> int:
-        return self._cap.max_send_sge
-
-    @max_send_sge.setter
-    def max_send_sge(self, val: int) -> None:
-        self._cap.max_send_sge = val
-
-    @property
-    def max_recv_sge(self) -> int:
-        return self._cap.max_recv_sge
-
-    @max_recv_sge.setter
-    def max_recv_sge(self, val: int) -> None:
-        self._cap.max_recv_sge = val
-
-    @property
-    def max_inline_data(self) -> int:
-        return self._cap.max_inline_data
-
-    @max_inline_data.setter
-    def max_inline_data(self, val: int) -> None:
-        self._cap.max_inline_data = val
+    max_send_wr = _of_cap("max_send_wr")
+    max_recv_wr = _of_cap("max_recv_wr")
+    max_send_sge = _of_cap("max_send_sge")
+    max_recv_sge = _of_cap("max_recv_sge")
+    max_inline_data = _of_cap("max_inline_data")
 
     def __str__(self) -> str:
         head = table(("QP type", qp_type_to_str(self.qp_type)), ("SQ sig. all", self.sq_sig_all))

@@ -13,9 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -26,6 +23,7 @@ import numpy as np
 from analysis.fingerprints import twister
 from analysis.fingerprints.streams import lrand48_seeds, lrand48_stream, random_seeds
 from tests.analysis.scene import A, B
+from tests.bench.child import heads, rocelab, row
 from tests.bench.sources import MASK, START, libc, lrand48
 from tests.bench.verify import CM, DATA, PERFTEST, Batch, Column, Kind, write
 
@@ -139,22 +137,12 @@ SURVEYS: dict[str, Callable[[Path, int], list[str]]] = {
 
 def survey(name: str, connections: int, path: Path) -> None:
     """Generate, judge, print a row."""
-    command = [sys.executable, "-m", "lab.cli", "psn", *SURVEYS[name](path, connections), "--json"]
-    start = time.perf_counter()
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        document = json.loads(process.stdout.read())
-        _, ended, used = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(ended)
-    seconds = time.perf_counter() - start
-    as_expected = (process.returncode, document["count"]) == (0, 2 * connections)
+    done = rocelab(["psn", *SURVEYS[name](path, connections), "--json"])
+    document = json.loads(done.output)
+    as_expected = (done.status, document["count"]) == (0, 2 * connections)
     note = "" if as_expected else f"  {document['verdict']}, {document['count']} starting PSNs"
-    spent = used.ru_utime + used.ru_stime
-    print(
-        f"{name:16}{connections:12,}{path.stat().st_size / 1e6:9.0f}{seconds:9.2f}{spent:9.2f}"
-        f"{spent / connections * 10_000:9.3f}{used.ru_maxrss / 1024:9.0f}{note}",
-        flush=True,
-    )
+    each = done.cpu / connections * 10_000
+    print(row(name, connections, path.stat().st_size, done, each=each, note=note), flush=True)
 
 
 def main() -> None:
@@ -163,8 +151,7 @@ def main() -> None:
     parser.add_argument("--surveys", default=",".join(SURVEYS))
     given = parser.parse_args()
     searches()
-    heads = ("MB", "seconds", "CPU", "CPU/10k", "peak MB")
-    print(f"\n{'survey':16}{'connections':>12}" + "".join(f"{head:>9}" for head in heads))
+    print(f"\n{heads('survey', 'CPU/10k')}")
     for name in given.surveys.split(","):
         for connections in map(int, given.connections.split(",")):
             with tempfile.TemporaryDirectory() as folder:

@@ -10,16 +10,15 @@ from __future__ import annotations
 import argparse
 import io
 import multiprocessing
-import os
 import shutil
 import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.bench.child import rocelab
 
 GB = 10**9
 BLOCK = 90_000
@@ -98,15 +97,11 @@ def grown(kind: str, sizes: list[float], folder: Path) -> Iterator[Path]:
 
 def measure(command: tuple[str, ...], path: Path) -> Run:
     """Run `rocelab` once; its peak memory is what the kernel says of it when it has ended."""
-    start = time.perf_counter()
-    argv = [sys.executable, "-m", "lab.cli", command[0], str(path), *command[1:]]
-    with subprocess.Popen(argv, stdout=subprocess.DEVNULL) as child:
-        _, status, used = os.wait4(child.pid, 0)
-        wall = time.perf_counter() - start
-        child.returncode = os.waitstatus_to_exitcode(status)
-    if child.returncode not in (0, 1, 3):
-        raise SystemExit(f"{' '.join(argv)} ended with status {child.returncode}")
-    return Run(path.stat().st_size, wall, used.ru_utime + used.ru_stime, used.ru_maxrss << 10)
+    words = [command[0], str(path), *command[1:]]
+    done = rocelab(words, keep=False)
+    if done.status not in (0, 1, 3):
+        raise SystemExit(f"rocelab {' '.join(words)} ended with status {done.status}")
+    return Run(path.stat().st_size, done.seconds, done.cpu, done.peak)
 
 
 def judged(runs: list[Run]) -> str:

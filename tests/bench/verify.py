@@ -11,12 +11,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +31,7 @@ from dissectors.opcode import Opcode
 from dissectors.tcp import TCP
 from tests.analysis.flow import secure_flow
 from tests.analysis.scene import START, A, B, Scene, mad
+from tests.bench.child import heads, rocelab, row
 
 Column = NDArray[np.int64]
 Octets = NDArray[np.uint8]
@@ -289,24 +286,14 @@ def measure(source: str, connections: int, folder: Path, *form: str) -> None:
         connections //= TLS_PART
         secure(path, connections)
     options = beside(folder, connections)
-    command = [sys.executable, "-m", "lab.cli", "verify", str(path), *options, *form]
-    start = time.perf_counter()
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        found = MATCHES.search(process.stdout.read())
-        _, ended, used = os.wait4(process.pid, 0)
-        seconds = time.perf_counter() - start
-        process.returncode = os.waitstatus_to_exitcode(ended)
+    done = rocelab(["verify", str(path), *options, *form])
+    found = MATCHES.search(done.output)
     matches = -1 if found is None else int(found[1])
     expected = 0 if source == "none" else 2 * connections
-    as_expected = (process.returncode, matches) == (status, expected)
-    note = "" if as_expected else f"  exit status {process.returncode}, {matches} directions match"
-    each = seconds / connections * 10_000
-    print(
-        f"{source:16}{connections:12}{path.stat().st_size / 1e6:9.0f}{seconds:9.2f}"
-        f"{used.ru_utime + used.ru_stime:9.2f}{each:9.3f}{used.ru_maxrss / 1024:9.0f}{note}",
-        flush=True,
-    )
+    as_expected = (done.status, matches) == (status, expected)
+    note = "" if as_expected else f"  exit status {done.status}, {matches} directions match"
+    each = done.seconds / connections * 10_000
+    print(row(source, connections, path.stat().st_size, done, each=each, note=note), flush=True)
 
 
 def main() -> None:
@@ -316,8 +303,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="judge into the JSON document")
     given = parser.parse_args()
     form = ("--json",) if given.json else ()
-    heads = ("MB", "seconds", "CPU", "s/10k", "peak MB")
-    print(f"{'source':16}{'connections':>12}" + "".join(f"{head:>9}" for head in heads))
+    print(heads("source", "s/10k"))
     for source in given.sources.split(","):
         for connections in map(int, given.connections.split(",")):
             with tempfile.TemporaryDirectory() as folder:
